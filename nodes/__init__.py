@@ -1,0 +1,3 @@
+"""The pack's ComfyUI nodes, one file per step of the graph."""
+
+NODES = []

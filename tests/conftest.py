@@ -1,0 +1,11 @@
+"""Loads the pack through ComfyUI's own custom-node loader, once per test run."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import comfyui_runtime  # noqa: E402
+
+comfyui_runtime.load_pack()
