@@ -1,0 +1,166 @@
+"""Narrow UNets with the true block structure of SD1.5, SDXL and SSD-1B, with random weights, in ComfyUI and diffusers."""
+
+from __future__ import annotations
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.samplers
+import comfy.supported_models
+import comfy.utils
+import torch
+from comfyui_runtime import room
+from diffusers import UNet2DConditionModel
+
+checkpoint = room("adapter.checkpoint")
+projection = room("adapter.projection")
+layers = room("adapter.layers")
+metadata = room("adapter.metadata")
+
+WIDTH = 32  # of the context
+COMMON = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "use_spatial_transformer": True,
+    "legacy": False,
+    "context_dim": WIDTH,
+    "use_temporal_attention": False,
+    "use_temporal_resblock": False,
+}
+XL = {  # ComfyUI fixes the head width of SDXL at 64
+    "model_channels": 64,
+    "num_classes": "sequential",
+    "adm_in_channels": 2816,
+    "use_linear_in_transformer": True,
+}
+CONFIGS = {
+    "SD1.5": {
+        "model_channels": 32,
+        "num_res_blocks": [2, 2, 2, 2],
+        "channel_mult": [1, 2, 4, 4],
+        "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+        "transformer_depth_middle": 1,
+        "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+        "use_linear_in_transformer": False,
+        "adm_in_channels": None,
+        "num_heads": 8,
+    },
+    "SDXL": XL
+    | {
+        "num_res_blocks": [2, 2, 2],
+        "channel_mult": [1, 2, 4],
+        "transformer_depth": [0, 0, 2, 2, 10, 10],
+        "transformer_depth_middle": 10,
+        "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
+    },
+    "SSD-1B": XL
+    | {
+        "num_res_blocks": [2, 2, 2],
+        "channel_mult": [1, 2, 4],
+        "transformer_depth": [0, 0, 2, 2, 4, 4],
+        "transformer_depth_middle": -1,
+        "transformer_depth_output": [0, 0, 0, 1, 1, 2, 10, 4, 4],
+    },
+}
+LAYER_COUNTS = {"SD1.5": 16, "SDXL": 70, "SSD-1B": 34}
+XL_DIFFUSERS = {
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "block_out_channels": (64, 128, 256),
+    "attention_head_dim": (1, 2, 4),
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+}
+DIFFUSERS = {
+    "SD1.5": {"block_out_channels": (32, 64, 128, 128), "attention_head_dim": 8},
+    "SDXL": XL_DIFFUSERS | {"transformer_layers_per_block": (1, 2, 10)},
+    "SSD-1B": XL_DIFFUSERS
+    | {
+        "mid_block_type": "UNetMidBlock2D",
+        "transformer_layers_per_block": (1, 2, 4),
+        "reverse_transformer_layers_per_block": ([4, 4, 10], [2, 1, 1], 1),
+    },
+}
+
+
+def diffusers_unet(family: str) -> UNet2DConditionModel:
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(sample_size=16, cross_attention_dim=WIDTH, **DIFFUSERS[family])
+    return unet.eval().requires_grad_(False)
+
+
+def comfy_model(
+    family: str, unet: UNet2DConditionModel | None = None, dtype=torch.float32, manual_cast=None
+) -> comfy.model_patcher.ModelPatcher:
+    """A ComfyUI model with the weights of ``unet``, or with random ones."""
+    config_class = comfy.supported_models.SD15 if family == "SD1.5" else comfy.supported_models.SDXL
+    config = config_class(COMMON | CONFIGS[family])
+    config.set_inference_dtype(dtype, manual_cast)
+    torch.manual_seed(1)
+    model = config.get_model({}, device="cpu")
+    if unet is not None:
+        _copy_weights(unet, model.diffusion_model, config.unet_config)
+    else:
+        _randomise(model.diffusion_model)
+    device = torch.device("cpu")
+    return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
+
+
+def _copy_weights(unet: UNet2DConditionModel, target: torch.nn.Module, config: dict) -> None:
+    names = comfy.utils.unet_to_diffusers(config)
+    state = {names[name]: value for name, value in unet.state_dict().items()}
+    missing, unexpected = target.load_state_dict(state, strict=False)
+    assert not missing and not unexpected, (missing, unexpected)
+
+
+def _randomise(module: torch.nn.Module) -> None:
+    """ComfyUI's layers start uninitialised; the last convolutions of UNets start at zero."""
+    generator = torch.Generator().manual_seed(2)
+    for name, parameter in module.named_parameters():
+        if parameter.ndim == 1:
+            value = torch.ones(parameter.shape) if name.endswith("weight") else torch.zeros(parameter.shape)
+        else:
+            value = torch.randn(parameter.shape, generator=generator) / parameter[0].numel() ** 0.5
+        parameter.data = value.to(parameter.dtype)
+        parameter.requires_grad_(False)
+
+
+def random_adapter(
+    model: comfy.model_patcher.ModelPatcher, metrics=("topiq_nr", "laion_aes"), tokens=2, mlp=False, seed=3, **fields
+):
+    """An adapter of random weights that fits ``model``; ``fields`` go to its metadata."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def random(*shape):
+        return torch.randn(*shape, generator=generator) / shape[-1] ** 0.5
+
+    description = {"metrics": tuple({"name": name} for name in metrics), **fields}
+    data = metadata.Metadata(**description)
+    encoding = projection.QualityEncoding(data.use_flag, data.positional_octaves)
+    proj = projection.QualityProjection(encoding.width(len(metrics)), tokens, WIDTH, projection.MLP_WIDTH * mlp)
+    proj.load_state_dict({name: random(*value.shape, 1)[..., 0] for name, value in proj.state_dict().items()})
+    found = layers.cross_attention_layers(model.model.diffusion_model)
+    weights = tuple(
+        checkpoint.LayerWeights(random(layer.width, layer.context_width), random(layer.width, layer.context_width))
+        for layer in found
+    )
+    return checkpoint.Adapter("random.safetensors", data, proj.requires_grad_(False), weights)
+
+
+def quality_tokens(adapter, *rows: tuple[float, ...]):
+    """Tokens of standardised scores, one row per image."""
+    return projection.embed_quality(adapter, torch.tensor(rows))
+
+
+def conditioning(model, seed: int, tokens: int = 7, **options) -> list:
+    """ComfyUI conditioning of random text embeddings."""
+    generator = torch.Generator().manual_seed(seed)
+    embedding = torch.randn(1, tokens, WIDTH, generator=generator)
+    pooled = {"pooled_output": torch.randn(1, 1280, generator=generator)}
+    return [[embedding, {**pooled, **options}]]
+
+
+def latent(batch: int = 1, height: int = 16, width: int = 16, seed: int = 5) -> torch.Tensor:
+    return torch.randn(batch, 4, height, width, generator=torch.Generator().manual_seed(seed))
