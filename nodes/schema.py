@@ -1,0 +1,30 @@
+"""What all nodes of the pack share: socket types, and schema features that differ between ComfyUI versions."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from comfy_api.latest import io
+
+CATEGORY = "IQA-Adapter"
+
+IQAAdapterType = io.Custom("IQA_ADAPTER")  # adapter.checkpoint.Adapter
+IQAModelType = io.Custom("IQA_MODEL")  # iqa_models.loading.IQAModel
+IQAScoresType = io.Custom("IQA_SCORES")  # iqa_models.scoring.Scores
+IQAFeaturesType = io.Custom("IQA_FEATURES")  # iqa_models.activations.Features
+IQAEmbedsType = io.Custom("IQA_EMBEDS")  # adapter.projection.QualityTokens
+
+_SCHEMA_FIELDS = {field.name for field in dataclasses.fields(io.Schema)}
+
+
+def schema(*, category: str = "", search_aliases: list[str], **fields) -> io.Schema:
+    """A node's schema below our category; search aliases only where ComfyUI knows them (not yet in 0.3.75)."""
+    if "search_aliases" in _SCHEMA_FIELDS:
+        fields["search_aliases"] = search_aliases
+    return io.Schema(category=f"{CATEGORY}/{category}".rstrip("/"), **fields)
+
+
+def advanced(socket: io.Input) -> io.Input:
+    """Mark an input as one that newcomers do not need; the front end folds it away."""
+    socket.extra_dict = {**(socket.extra_dict or {}), "advanced": True}
+    return socket
