@@ -130,7 +130,9 @@ class Application:
         self._tables: dict[tuple, Tensor] = {}
         self._layouts: dict[tuple, _Layout] = {}
 
-    def wrap_forward(self, executor: Callable, x: Tensor, timesteps, context, y, control, transformer_options, **kwargs):
+    def wrap_forward(
+        self, executor: Callable, x: Tensor, timesteps, context, y, control, transformer_options: dict, **kwargs
+    ) -> Tensor:
         """ComfyUI's ``DIFFUSION_MODEL`` wrapper: the layers find the plan in ``transformer_options[PLANS]``."""
         if self._in_range(transformer_options):
             plans = {**transformer_options.get(PLANS, {}), self.key: self._layout(x, transformer_options).plan()}

@@ -1,7 +1,7 @@
 """Adapter files: every known layout in, one layout out. No code of a pickle ever runs.
 
-Layouts (key prefixes): released ``image_proj.`` / ``ip_adapter.{i}.`` as ``.safetensors`` or ``.bin`` (there as nested
-dicts); raw training states ``qual_proj_model.`` / ``adapter_modules.{i}.`` with the whole ``unet.`` beside them, which is
+Layouts (key prefixes): released ``image_proj.`` / ``ip_adapter.{i}.`` as ``.safetensors`` or ``.bin`` (there nested
+dicts); raw training states ``qual_proj_model.`` / ``adapter_modules.{i}.``, whose ``unet.`` beside them is
 not read; ours, the released keys with a JSON header (:mod:`.metadata`). ``i`` counts all attention processors of the
 diffusers UNet, so cross-attention layers have odd ``i``.
 """

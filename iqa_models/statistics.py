@@ -1,8 +1,8 @@
 """How a metric's raw scores are distributed: raw score <-> z-score <-> percentile.
 
 The pack's own copy of the CC3M numbers (``data/cc3m_statistics.csv``) comes from the authors of IQA-Adapter
-(arXiv 2412.01794): 21 no-reference metrics measured on the Conceptual Captions 3M images, resized to 512x512
-(bilinear).
+(arXiv 2412.01794): 21 no-reference metrics, all of them higher for better pictures, measured on the Conceptual
+Captions 3M images, resized to 512x512 (bilinear).
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ class MetricStatistics:
         mean, std: of the raw scores; ``std`` is above 0.
         percentiles: rank in per cent (0...100) -> raw score, rising; at least two ranks.
         minimum, maximum: the extremes, ranks 0 and 100; infinite where unknown.
+        higher_is_better: direction of the raw scores.
+        aesthetic: the metric measures aesthetics (IAA) rather than technical quality (IQA).
     """
 
     name: str
@@ -36,6 +38,8 @@ class MetricStatistics:
     percentiles: Mapping[float, float]
     minimum: float = -math.inf
     maximum: float = math.inf
+    higher_is_better: bool = True
+    aesthetic: bool = False
 
     def __post_init__(self):
         ranks, values = zip(*sorted(self.percentiles.items()), strict=True)
@@ -90,6 +94,8 @@ class MetricStatistics:
             "std": self.std,
             "percentiles": {f"{rank:g}": value for rank, value in self.percentiles.items()},
             **{key: value for key, value in extremes.items() if math.isfinite(value)},
+            "higher_is_better": self.higher_is_better,
+            "aesthetic": self.aesthetic,
         }
 
     @classmethod
@@ -107,6 +113,8 @@ class MetricStatistics:
                 percentiles={float(rank): float(value) for rank, value in data["percentiles"].items()},
                 minimum=float(data.get("min", -math.inf)),
                 maximum=float(data.get("max", math.inf)),
+                higher_is_better=bool(data.get("higher_is_better", True)),
+                aesthetic=bool(data.get("aesthetic", False)),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"Statistics of metric {data.get('name', '?')!r} are incomplete: {error!r}.") from error
@@ -120,8 +128,12 @@ def cc3m_statistics() -> dict[str, MetricStatistics]:
 
 
 def _from_row(row: dict[str, str]) -> MetricStatistics:
-    percentiles = {float(key[1:]): float(value) for key, value in row.items() if key[0] == "p"}
-    fields = {key: float(row[key]) for key in ("mean", "std", "min", "max")}
     return MetricStatistics(
-        row["metric"], fields["mean"], fields["std"], percentiles, minimum=fields["min"], maximum=fields["max"]
+        name=row["metric"],
+        mean=float(row["mean"]),
+        std=float(row["std"]),
+        percentiles={float(key[1:]): float(value) for key, value in row.items() if key[1:].isdigit()},
+        minimum=float(row["min"]),
+        maximum=float(row["max"]),
+        aesthetic=row["aspect"] == "aesthetics",
     )

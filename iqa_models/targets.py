@@ -15,24 +15,24 @@ from .statistics import MetricStatistics
 
 @dataclass(frozen=True)
 class Metric:
-    """One input of a score adapter.
-
-    Attributes:
-        name: as the adapter calls it.
-        higher_is_better: direction of the raw scores.
-        aesthetic: it measures aesthetics rather than technical quality.
-        statistics: of its training set; None where the adapter file does not tell and CC3M's do not cover it.
-    """
+    """One input of a score adapter: a metric's name and, where they are known, the statistics of its training set."""
 
     name: str
-    higher_is_better: bool
-    aesthetic: bool
-    statistics: MetricStatistics | None
+    statistics: MetricStatistics | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping) -> Metric:
+        """From an adapter's metadata, where a metric of unknown statistics has only a name."""
+        return cls(data["name"], MetricStatistics.from_json(data) if "mean" in data else None)
+
+    @property
+    def aesthetic(self) -> bool:
+        return self.statistics is not None and self.statistics.aesthetic
 
     def z_at(self, percentile: float) -> float:
         """z-score of the image that is better than ``percentile`` per cent (0...100) of the training set."""
         known = self._known("a percentile")
-        return known.z_score(known.raw_at(percentile if self.higher_is_better else 100 - percentile))
+        return known.z_score(known.raw_at(percentile if known.higher_is_better else 100 - percentile))
 
     def z_of(self, raw: float) -> float:
         """z-score of a raw value."""
@@ -40,11 +40,11 @@ class Metric:
 
     def describe(self, z: float) -> str:
         """``name = raw value (percentile, z-score)``, as far as it is known."""
-        if self.statistics is None:
+        known = self.statistics
+        if known is None:
             return f"{self.name} = {z:+.2f}z"
-        raw = self.statistics.raw(z)
-        percentile = self.statistics.percentile(raw)
-        rank = percentile if self.higher_is_better else 100 - percentile
+        raw = known.raw(z)
+        rank = known.percentile(raw) if known.higher_is_better else 100 - known.percentile(raw)
         return f"{self.name} = {raw:.4g} (better than {rank:.3g} %, {z:+.2f}z)"
 
     def _known(self, what: str) -> MetricStatistics:

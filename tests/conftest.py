@@ -6,6 +6,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import comfyui_runtime  # noqa: E402
+import comfyui_runtime
 
 comfyui_runtime.load_pack()

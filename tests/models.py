@@ -1,4 +1,4 @@
-"""Narrow UNets with the true block structure of SD1.5, SDXL and SSD-1B, with random weights, in ComfyUI and diffusers."""
+"""Narrow UNets with the block structure of SD1.5, SDXL and SSD-1B and random weights, in ComfyUI and diffusers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import comfy.samplers
 import comfy.supported_models
 import comfy.utils
 import torch
-from comfyui_runtime import room
 from diffusers import UNet2DConditionModel
+
+from comfyui_runtime import room
 
 checkpoint = room("adapter.checkpoint")
 projection = room("adapter.projection")

@@ -3,9 +3,10 @@
 import models
 import pytest
 import torch
-from comfyui_runtime import room
 from diffusers.models.attention_processor import AttnProcessor2_0, IPAdapterAttnProcessor2_0
 from sampling import cfg_guider, denoise_once, observe
+
+from comfyui_runtime import room
 
 apply = room("adapter.apply")
 projection = room("adapter.projection")

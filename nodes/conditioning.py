@@ -1,0 +1,153 @@
+"""Requested quality -> IQA_EMBEDS, for the whole model or for single conditionings."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..adapter.checkpoint import Adapter
+from ..adapter.projection import QualityTokens, embed_negated, embed_quality
+from ..adapter.sampling import uses_quality
+from ..iqa_models.targets import Metric, requested, sliders
+from .schema import IQAAdapterType, IQAEmbedsType, IQAScoresType, advanced, schema
+
+NEGATIVES = ["zero", "negated", "percentile"]
+
+
+class IQAQualityEmbed(io.ComfyNode):
+    """Percentiles, targets or scores to match -> IQA_EMBEDS."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        percentile = {"min": 0.0, "max": 100.0, "step": 1.0, "round": 0.01, "display_mode": io.NumberDisplay.slider}
+        return schema(
+            node_id="IQAQualityEmbed",
+            display_name="Quality Score Conditioning",
+            category="conditioning",
+            search_aliases=["quality percentile", "target quality", "aesthetic score", "iqa embed"],
+            description="Asks for a quality: 99 means better than 99 % of the pictures the adapter was trained on, 1 "
+            "means realistic degradation.",
+            inputs=[
+                IQAAdapterType.Input("iqa_adapter", tooltip="A score-based IQA-Adapter."),
+                io.Float.Input(
+                    "quality",
+                    default=99.0,
+                    tooltip="Technical quality (sharpness, noise, compression) as a percentile, 0 to 100; 50 is "
+                    "average. Sets every metric of the adapter that is not about aesthetics.",
+                    **percentile,
+                ),
+                io.Float.Input(
+                    "aesthetics",
+                    default=99.0,
+                    tooltip="Aesthetic appeal as a percentile, 0 to 100; 50 is average. Sets the adapter's aesthetic "
+                    "metrics and does nothing where it has none.",
+                    **percentile,
+                ),
+                advanced(
+                    io.String.Input(
+                        "targets",
+                        default="",
+                        optional=True,
+                        multiline=True,
+                        placeholder="topiq_nr=0.78, laion_aes=p95, hyperiqa=+1.5z",
+                        tooltip="Single metrics, over the sliders: metric=0.78 is a raw value, metric=p95 a "
+                        "percentile (0 to 100, higher is better), metric=+1.5z standard deviations from the mean.",
+                    )
+                ),
+                IQAScoresType.Input(
+                    "match_scores",
+                    optional=True,
+                    tooltip="Scores of pictures to match, from Score Images; one row of embeds per picture. They "
+                    "override the sliders for the metrics they contain.",
+                ),
+                advanced(
+                    io.Combo.Input(
+                        "negative",
+                        options=NEGATIVES,
+                        default="zero",
+                        tooltip="What the unconditional side of CFG gets: zero (as trained), negated (the request "
+                        "times minus negative_strength, a stronger effect), or percentile (a quality of its own).",
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "negative_strength",
+                        default=0.5,
+                        min=0.0,
+                        max=100.0,
+                        step=0.05,
+                        tooltip="For negated: the factor, 0 to 2, 0.5 in the paper. For percentile: the percentile, "
+                        "0 to 100, for example 1.",
+                    )
+                ),
+            ],
+            outputs=[
+                IQAEmbedsType.Output(display_name="iqa_embeds", tooltip="For Apply IQA-Adapter."),
+                io.String.Output(display_name="request", tooltip="What was asked for, metric by metric."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        iqa_adapter: Adapter,
+        quality: float,
+        aesthetics: float,
+        targets: str = "",
+        match_scores=None,
+        negative: str = "zero",
+        negative_strength: float = 0.5,
+    ) -> io.NodeOutput:
+        metrics = _metrics(iqa_adapter)
+        match = None if match_scores is None else match_scores.by_metric()
+        request = requested(metrics, quality, aesthetics, targets, match)
+        tokens, versus = _embed(iqa_adapter, metrics, request, negative, negative_strength)
+        rows = [", ".join(map(Metric.describe, metrics, row)) for row in request.tolist()]
+        return io.NodeOutput(tokens, "\n".join(rows) + f"\nnegative: {versus}")
+
+
+class IQAConditioningQuality(io.ComfyNode):
+    """CONDITIONING + IQA_EMBEDS -> CONDITIONING with a quality of its own."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="IQAConditioningQuality",
+            display_name="Set Quality of Conditioning",
+            category="conditioning",
+            search_aliases=["regional quality", "quality area", "quality mask", "quality per prompt"],
+            description="Gives a conditioning a quality of its own, which overrides the one of Apply IQA-Adapter. With "
+            "areas, masks or time ranges, parts of the picture or of the sampling get different qualities.",
+            inputs=[
+                io.Conditioning.Input("conditioning", tooltip="Prompt, with or without area, mask or time range."),
+                IQAEmbedsType.Input(
+                    "iqa_embeds",
+                    tooltip="Quality for this conditioning. The model needs an Apply IQA-Adapter with the same "
+                    "adapter file; its strength, range and mask hold here, too.",
+                ),
+            ],
+            outputs=[io.Conditioning.Output(tooltip="The prompt with its quality.")],
+        )
+
+    @classmethod
+    def execute(cls, conditioning: list, iqa_embeds: QualityTokens) -> io.NodeOutput:
+        return io.NodeOutput(uses_quality(conditioning, iqa_embeds))
+
+
+def _metrics(adapter: Adapter) -> list[Metric]:
+    if adapter.metadata.kind != "score":
+        raise ValueError(
+            f"{adapter.name} is conditioned on a reference picture (activations of {adapter.metadata.iqa_model}), not "
+            "on scores. Connect it to Reference Quality Conditioning, or load a score adapter."
+        )
+    return [Metric.from_json(metric) for metric in adapter.metadata.metrics]
+
+
+def _embed(
+    adapter: Adapter, metrics: list[Metric], request, negative: str, strength: float
+) -> tuple[QualityTokens, str]:
+    if negative == "negated":
+        return embed_negated(adapter, request, strength), f"the request times {-strength:g}"
+    if negative == "percentile":
+        versus = request.new_tensor([sliders(metrics, strength, strength)])
+        return embed_quality(adapter, request, versus), f"percentile {strength:g}"
+    return embed_quality(adapter, request), "zero"

@@ -1,0 +1,77 @@
+"""Load IQA-Adapters and IQA models."""
+
+from __future__ import annotations
+
+import os
+from weakref import WeakValueDictionary
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..adapter.checkpoint import Adapter, load_adapter
+from ..iqa_models.statistics import cc3m_statistics
+from ..iqa_models.targets import unknown_metric
+from .schema import IQAAdapterType, advanced, schema
+
+
+class IQAAdapterLoader(io.ComfyNode):
+    """A file of models/iqa_adapter/ -> IQA_ADAPTER."""
+
+    _loaded: WeakValueDictionary[tuple, Adapter] = WeakValueDictionary()  # graphs share what is still in use
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="IQAAdapterLoader",
+            display_name="Load IQA-Adapter",
+            search_aliases=["quality adapter", "iqa adapter loader", "aesthetics", "image quality"],
+            description="Loads an IQA-Adapter: a small network that lets a diffusion model obey perceptual quality. "
+            "Files belong in ComfyUI/models/iqa_adapter/.",
+            inputs=[
+                io.Combo.Input(
+                    "adapter_name",
+                    options=folder_paths.get_filename_list("iqa_adapter"),
+                    tooltip="File in models/iqa_adapter/ (.safetensors or .bin). It must fit the family of the "
+                    "checkpoint: SD1.5, SD2 or SDXL.",
+                ),
+                advanced(
+                    io.String.Input(
+                        "metrics",
+                        default="",
+                        optional=True,
+                        placeholder="topiq_nr, laion_aes",
+                        tooltip="Only for files that do not say which metrics they were trained on: the names, in "
+                        "training order, separated by commas. Known: " + ", ".join(cc3m_statistics()) + ".",
+                    )
+                ),
+            ],
+            outputs=[
+                IQAAdapterType.Output(display_name="iqa_adapter", tooltip="For the conditioning nodes of this pack.")
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, adapter_name: str, metrics: str = "") -> tuple:
+        return os.stat(_path(adapter_name)).st_mtime_ns, metrics
+
+    @classmethod
+    def execute(cls, adapter_name: str, metrics: str = "") -> io.NodeOutput:
+        path = _path(adapter_name)
+        key = (path, os.stat(path).st_mtime_ns, metrics)
+        adapter = cls._loaded.get(key) or load_adapter(path, _statistics(metrics))
+        cls._loaded[key] = adapter
+        return io.NodeOutput(adapter)
+
+
+def _path(adapter_name: str) -> str:
+    """Full path of a file in the model folder; names that lead out of it do not exist there."""
+    return folder_paths.get_full_path_or_raise("iqa_adapter", adapter_name)
+
+
+def _statistics(metrics: str) -> tuple[dict, ...]:
+    known = cc3m_statistics()
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    for name in names:
+        if name not in known:
+            raise ValueError(unknown_metric(name, list(known)))
+    return tuple(known[name].to_json() for name in names)
