@@ -155,7 +155,7 @@ def quality_tokens(adapter, *rows: tuple[float, ...]):
     return projection.embed_quality(adapter, torch.tensor(rows))
 
 
-def conditioning(model, seed: int, tokens: int = 7, **options) -> list:
+def conditioning(seed: int, tokens: int = 7, **options) -> list:
     """ComfyUI conditioning of random text embeddings."""
     generator = torch.Generator().manual_seed(seed)
     embedding = torch.randn(1, tokens, WIDTH, generator=generator)

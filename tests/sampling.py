@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import comfy.sample
 import comfy.samplers
 import torch
 from comfy.patcher_extension import WrappersMP
@@ -18,8 +17,10 @@ class Observed:
     outputs: list[torch.Tensor] = field(default_factory=list)
 
     def wrap(self, executor, x, timesteps, context, y, control, transformer_options, **kwargs):
+        kept = None if control is None else {key: list(value) for key, value in control.items()}
         out = executor(x, timesteps, context, y, control, transformer_options, **kwargs)
-        self.inputs.append({"x": x, "timesteps": timesteps, "context": context, "y": y, "options": transformer_options})
+        call = {"x": x, "timesteps": timesteps, "context": context, "y": y, "control": kept}
+        self.inputs.append({**call, "options": transformer_options})
         self.outputs.append(out)
         return out
 
@@ -31,13 +32,11 @@ def observe(model):
     return model, record
 
 
-def once(model, x, sigma=None, extra_args=None, **_):
-    return model(x, sigma[:1] * x.new_ones(len(x)), **(extra_args or {}))
-
-
 def denoise_once(guider, noise: torch.Tensor, sigma: float = 3.0, latent: torch.Tensor | None = None) -> torch.Tensor:
     """One denoised prediction of a guider at ``sigma``, through ComfyUI's whole sampling path."""
-    sampler = comfy.samplers.KSAMPLER(lambda model, x, sigmas, extra_args, **_: once(model, x, sigmas, extra_args))
+    sampler = comfy.samplers.KSAMPLER(
+        lambda model, x, sigmas, extra_args, **_: model(x, sigmas[:1] * x.new_ones(len(x)), **extra_args)
+    )
     latent = torch.zeros_like(noise) if latent is None else latent
     with torch.no_grad():
         return guider.sample(noise, latent, sampler, torch.tensor([sigma, 0.0]), disable_pbar=True, seed=0)
@@ -48,11 +47,3 @@ def cfg_guider(model, positive, negative, cfg: float = 4.0):
     guider.set_conds(positive, negative)
     guider.set_cfg(cfg)
     return guider
-
-
-def unet_rows(guider_class_args, noise, **kwargs):
-    """Rows of the UNet's outputs of one prediction, concatenated in the order of the calls."""
-    model, make_guider = guider_class_args
-    model, record = observe(model)
-    denoise_once(make_guider(model), noise, **kwargs)
-    return torch.cat(record.outputs), record
