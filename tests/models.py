@@ -104,7 +104,7 @@ def comfy_model(
     if unet is not None:
         _copy_weights(unet, model.diffusion_model, config.unet_config)
     else:
-        _randomise(model.diffusion_model)
+        randomise(model.diffusion_model)
     device = torch.device("cpu")
     return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
 
@@ -116,7 +116,7 @@ def _copy_weights(unet: UNet2DConditionModel, target: torch.nn.Module, config: d
     assert not missing and not unexpected, (missing, unexpected)
 
 
-def _randomise(module: torch.nn.Module) -> None:
+def randomise(module: torch.nn.Module) -> None:
     """ComfyUI's layers start uninitialised; the last convolutions of UNets start at zero."""
     generator = torch.Generator().manual_seed(2)
     for name, parameter in module.named_parameters():

@@ -29,6 +29,7 @@ def install_processors(unet, adapter, scale: float = 1.0) -> None:
 
 def output(unet, call: dict, tokens: torch.Tensor) -> torch.Tensor:
     """The inputs of a recorded ComfyUI call through diffusers, with ``tokens`` ``[rows, T, D]``."""
+    call = {key: value.float() if isinstance(value, torch.Tensor) else value for key, value in call.items()}
     added, residuals = None, {}
     if call["y"] is not None:  # SDXL: pooled text, then the embedded sizes, which diffusers would embed itself
         unet.add_time_proj = torch.nn.Identity()

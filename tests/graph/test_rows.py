@@ -7,10 +7,10 @@ import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import Guider_DualCFG
 from comfy_extras.nodes_perpneg import Guider_PerpNeg
-from nodes import ConditioningSetArea, ConditioningSetMask, ConditioningSetTimestepRange
 from sampling import cfg_guider, denoise_once, observe
 
 from comfyui_runtime import room
+from nodes import ConditioningSetArea, ConditioningSetMask, ConditioningSetTimestepRange
 
 apply = room("adapter.apply")
 projection = room("adapter.projection")
