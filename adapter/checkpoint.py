@@ -8,6 +8,7 @@ diffusers UNet, so cross-attention layers have odd ``i``.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 import zipfile
@@ -102,15 +103,15 @@ class Adapter:
         return torch.cat(columns, dim=-1).cpu()
 
 
-def load_adapter(path: str | Path, metrics: tuple[Mapping, ...] = ()) -> Adapter:
+def load_adapter(path: str | Path, bare: Metadata | None = None) -> Adapter:
     """Read an adapter file of any layout.
 
     Layer weights stay memory-mapped; at most one copy of the file is in memory.
 
     Args:
         path: ``.safetensors`` or ``.bin``.
-        metrics: for files without metadata, the metrics the adapter was trained on, in training order
-            (see :class:`.metadata.Metadata`). Flag and positional encoding follow from the projection's width.
+        bare: description of a file that carries none. Its flag and positional encoding need not be given: they follow
+            from the projection's width.
 
     Raises:
         FileNotFoundError: no such file.
@@ -126,7 +127,7 @@ def load_adapter(path: str | Path, metrics: tuple[Mapping, ...] = ()) -> Adapter
     if HEADER_KEY in header:
         metadata = Metadata.from_json(header[HEADER_KEY])
     else:
-        metadata = _metadata_of_bare_file(projection.inputs, metrics, path.name)
+        metadata = _describe(bare, projection.inputs, path.name)
     return Adapter(path.name, metadata, projection, layers)
 
 
@@ -250,18 +251,19 @@ def _layers(state: dict[str, Tensor], width: int, name: str) -> tuple[LayerWeigh
     return tuple(layers)
 
 
-def _metadata_of_bare_file(inputs: int, metrics: tuple[Mapping, ...], name: str) -> Metadata:
-    if not metrics:
+def _describe(bare: Metadata | None, inputs: int, name: str) -> Metadata:
+    """Metadata of a file without any, with the encoding that fits its projection."""
+    if bare is None:
         raise ValueError(
             f"{name} does not say which metrics it was trained on. Enter them in `metrics`, in training order "
             f"(for example `topiq_nr, laion_aes`); its projection takes {inputs} inputs. For a reference adapter, add "
-            "metadata with `python -m adapter.convert`."
+            "metadata with convert_adapter.py."
         )
     try:
-        use_flag, octaves = infer_encoding(inputs, len(metrics))
+        use_flag, octaves = infer_encoding(inputs, bare.quality_width or inputs)
     except ValueError as error:
         raise ValueError(
-            f"{name} takes {inputs} inputs, which does not fit the {len(metrics)} metrics in `metrics`, with or "
-            "without constant flag and positional encoding. Check how many metrics it was trained on."
+            f"{name} takes {inputs} inputs, which does not fit {bare.quality_width} quality values, with or without "
+            "constant flag and positional encoding. Check what it was trained on."
         ) from error
-    return Metadata(metrics=tuple(metrics), use_flag=use_flag, positional_octaves=octaves)
+    return dataclasses.replace(bare, use_flag=use_flag, positional_octaves=octaves)

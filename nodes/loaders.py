@@ -9,6 +9,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..adapter.checkpoint import Adapter, load_adapter
+from ..adapter.metadata import Metadata
 from ..iqa_models.statistics import cc3m_statistics
 from ..iqa_models.targets import unknown_metric
 from .schema import IQAAdapterType, advanced, schema
@@ -58,7 +59,7 @@ class IQAAdapterLoader(io.ComfyNode):
     def execute(cls, adapter_name: str, metrics: str = "") -> io.NodeOutput:
         path = _path(adapter_name)
         key = (path, os.stat(path).st_mtime_ns, metrics)
-        adapter = cls._loaded.get(key) or load_adapter(path, _statistics(metrics))
+        adapter = cls._loaded.get(key) or load_adapter(path, _description(metrics))
         cls._loaded[key] = adapter
         return io.NodeOutput(adapter)
 
@@ -68,10 +69,11 @@ def _path(adapter_name: str) -> str:
     return folder_paths.get_full_path_or_raise("iqa_adapter", adapter_name)
 
 
-def _statistics(metrics: str) -> tuple[dict, ...]:
+def _description(metrics: str) -> Metadata | None:
+    """What the user says about a file that says nothing."""
     known = cc3m_statistics()
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     for name in names:
         if name not in known:
             raise ValueError(unknown_metric(name, list(known)))
-    return tuple(known[name].to_json() for name in names)
+    return Metadata(metrics=tuple(known[name].to_json() for name in names)) if names else None
