@@ -1,0 +1,52 @@
+"""``python -m quickstart.build``: makes the weights of the quickstart from nothing, stage by stage.
+
+Every stage keeps what it has done in the work folder and goes on from there when it is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def _scenes(work: Path, steps: int) -> None:
+    from .scene_cache import make_scene_cache
+
+    make_scene_cache(work / "scenes", steps)
+
+
+def _base(work: Path, steps: int) -> None:
+    from .base_training import train_base
+    from .captions import prompt
+    from .export import sample, write_sheet, write_weights
+    from .scenes import HELD_OUT_SEEDS, HELD_OUT_THINGS, SEEN_THINGS, sample_scene
+
+    first = HELD_OUT_SEEDS.start
+    scenes = [sample_scene(first + i, SEEN_THINGS if i < 16 else HELD_OUT_THINGS, two_objects=0.2) for i in range(24)]
+    prompts = [prompt(scene) for scene in scenes]
+
+    def checkpoint(training) -> None:
+        write_weights(work / "base.safetensors", training.average, training.facts())
+        write_sheet(work / f"base_{training.step:06d}.png", sample(work, prompts, seed=1), columns=8)
+
+    train_base(work, steps, checkpoint)
+
+
+STAGES = {"scenes": (_scenes, 30000), "base": (_base, 12000)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m quickstart.build", description=__doc__)
+    parser.add_argument("--stage", choices=STAGES, help="only this stage (default: all, in order)")
+    parser.add_argument("--steps", type=int, help="steps of the stage (scenes: number of scenes)")
+    parser.add_argument("--work", type=Path, default=Path(".runtime/quickstart"), help="work folder")
+    arguments = parser.parse_args()
+    for name in [arguments.stage] if arguments.stage else STAGES:
+        run, steps = STAGES[name]
+        run(arguments.work, arguments.steps or steps)
+
+
+if __name__ == "__main__":
+    from comfyui_runtime import room
+
+    room("quickstart.build").main()

@@ -1,0 +1,140 @@
+"""The tiny text-to-image model as ComfyUI objects: MODEL, CLIP and VAE.
+
+Everything that samples is ComfyUI's own: its UNet with cross-attention, its v-prediction, its ModelPatcher. 64×64 RGB
+pictures are 12×32×32 latents (space to depth), which loses nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.pixel_space_convert
+import comfy.sd
+import comfy.supported_models_base
+import comfy.utils
+import torch
+import torch.nn.functional as F
+
+from .text_encoder import WIDTH, make_clip
+
+WEIGHTS = Path(__file__).parent / "weights"
+BASE_WEIGHTS = "base.safetensors"
+LATENT_CHANNELS, BLOCK = 12, 2  # 3 colours × 2×2 pixels
+
+
+class SpaceToDepthLatents(comfy.latent_formats.LatentFormat):
+    """Pixels in −1…1, scaled to about unit variance; previews are exact."""
+
+    scale_factor = 2.0
+    latent_channels = LATENT_CHANNELS
+    spacial_downscale_ratio = BLOCK
+
+    def __init__(self):
+        self.latent_rgb_factors = (torch.eye(3) / self.scale_factor).tolist()
+        self.latent_rgb_factors_reshape = lambda latent: F.pixel_shuffle(latent, BLOCK)
+
+
+class QuickstartConfig(comfy.supported_models_base.BASE):
+    """UNet of the quickstart: cross-attention from the second level on and in the middle."""
+
+    unet_config = {
+        "image_size": 32,
+        "in_channels": LATENT_CHANNELS,
+        "out_channels": LATENT_CHANNELS,
+        "model_channels": 64,
+        "num_res_blocks": [1, 1, 1],
+        "channel_mult": [1, 1, 2],
+        "transformer_depth": [0, 1, 1],
+        "transformer_depth_middle": 1,
+        "transformer_depth_output": [0, 0, 1, 1, 1, 1],
+        "context_dim": WIDTH,
+        "use_spatial_transformer": True,
+        "use_linear_in_transformer": True,
+        "use_temporal_attention": False,
+        "adm_in_channels": None,
+        "legacy": False,
+        "dtype": torch.float32,
+    }
+    unet_extra_config = {"num_heads": -1, "num_head_channels": 32}
+    # σ from 0.03 to 64: with the usual end of 14.6 the mean colour of a small picture would show through the noise.
+    sampling_settings = {"beta_schedule": "linear", "linear_start": 0.00085, "linear_end": 0.02}
+    latent_format = SpaceToDepthLatents
+    supported_inference_dtypes = [torch.float32]
+    memory_usage_factor = 0.5
+
+    def __init__(self):
+        super().__init__(self.unet_config)
+
+    def model_type(self, state_dict, prefix=""):
+        return comfy.model_base.ModelType.V_PREDICTION
+
+    def inpaint_model(self) -> bool:
+        return False  # twelve latent channels are no inpainting mask
+
+
+class SpaceToDepth(comfy.pixel_space_convert.PixelspaceConversionVAE):
+    """Every 2×2 block of pixels becomes one position with twelve channels, and back."""
+
+    def encode(self, pixels: torch.Tensor, *_args, **_kwargs) -> torch.Tensor:
+        return F.pixel_unshuffle(pixels, BLOCK)
+
+    def decode(self, samples: torch.Tensor, *_args, **_kwargs) -> torch.Tensor:
+        return F.pixel_shuffle(samples, BLOCK)
+
+
+class QuickstartVAE(comfy.sd.VAE):
+    """ComfyUI's VAE, made as its pixel-space VAE, with the reshaping in its place."""
+
+    def __init__(self):
+        super().__init__(sd={"pixel_space_vae": torch.tensor(1.0)}, dtype=torch.float32)
+        self.first_stage_model = SpaceToDepth().eval()
+        self.patcher = comfy.model_patcher.ModelPatcher(
+            self.first_stage_model, load_device=self.device, offload_device=self.patcher.offload_device
+        )
+        self.downscale_ratio = self.upscale_ratio = BLOCK
+        self.latent_channels = LATENT_CHANNELS
+        self.memory_used_encode = lambda shape, dtype: 24 * shape[2] * shape[3] * dtype.itemsize
+        self.memory_used_decode = lambda shape, dtype: 96 * shape[2] * shape[3] * dtype.itemsize
+
+
+def make_unet() -> comfy.model_base.BaseModel:
+    """The diffusion model with uninitialised weights, on the CPU."""
+    return QuickstartConfig().get_model({}, device=torch.device("cpu"))
+
+
+def load_quickstart(
+    folder: Path = WEIGHTS, embedding_directory: list[str] | None = None
+) -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.CLIP, comfy.sd.VAE]:
+    """The tiny text-to-image model.
+
+    Args:
+        folder: holds ``base.safetensors``.
+        embedding_directory: where textual-inversion embeddings lie (ComfyUI's ``embeddings`` folders).
+
+    Returns:
+        Model, text encoder and VAE, as ComfyUI's checkpoint loader gives them.
+
+    Raises:
+        FileNotFoundError: there are no weights in ``folder``.
+    """
+    file = folder / BASE_WEIGHTS
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing; `python -m quickstart.build` trains and writes it.")
+    weights = comfy.utils.load_torch_file(str(file), safe_load=True)
+    text = comfy.utils.state_dict_prefix_replace(weights, {"text_encoder.": ""}, filter_keys=True)
+    unet = comfy.utils.state_dict_prefix_replace(weights, {"unet.": ""}, filter_keys=True)
+
+    base = make_unet()
+    base.diffusion_model.load_state_dict(unet)
+    model = comfy.model_patcher.ModelPatcher(
+        base,
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
+    clip = make_clip(embedding_directory)
+    clip.load_sd(text)
+    return model, clip, QuickstartVAE()
