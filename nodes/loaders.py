@@ -52,6 +52,13 @@ class IQAAdapterLoader(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, adapter_name: str) -> bool | str:
+        found = folder_paths.get_filename_list("iqa_adapter")
+        if adapter_name in found:
+            return True
+        return f"There is no {adapter_name} in models/iqa_adapter/; found there: {', '.join(found) or 'nothing'}."
+
+    @classmethod
     def fingerprint_inputs(cls, adapter_name: str, metrics: str = "") -> tuple:
         return os.stat(_path(adapter_name)).st_mtime_ns, metrics
 
@@ -65,7 +72,6 @@ class IQAAdapterLoader(io.ComfyNode):
 
 
 def _path(adapter_name: str) -> str:
-    """Full path of a file in the model folder; names that lead out of it do not exist there."""
     return folder_paths.get_full_path_or_raise("iqa_adapter", adapter_name)
 
 

@@ -109,6 +109,32 @@ def comfy_model(
     return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
 
 
+def tiny_dit() -> comfy.model_patcher.ModelPatcher:
+    """A Flux model of one block: a transformer, which has no cross-attention layers to adapt."""
+    config = comfy.supported_models.Flux(
+        {
+            "image_model": "flux",
+            "in_channels": 16,
+            "out_channels": 16,
+            "vec_in_dim": 8,
+            "context_in_dim": 8,
+            "hidden_size": 16,
+            "mlp_ratio": 1.0,
+            "num_heads": 1,
+            "depth": 1,
+            "depth_single_blocks": 1,
+            "axes_dim": [4, 6, 6],
+            "theta": 10000,
+            "patch_size": 2,
+            "qkv_bias": True,
+            "guidance_embed": False,
+        }
+    )
+    config.set_inference_dtype(torch.float32, None)
+    device = torch.device("cpu")
+    return comfy.model_patcher.ModelPatcher(config.get_model({}), load_device=device, offload_device=device)
+
+
 def _copy_weights(unet: UNet2DConditionModel, target: torch.nn.Module, config: dict) -> None:
     names = comfy.utils.unet_to_diffusers(config)
     state = {names[name]: value for name, value in unet.state_dict().items()}

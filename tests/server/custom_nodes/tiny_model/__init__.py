@@ -1,0 +1,35 @@
+"""Test nodes: a narrow UNet of SD1.5's structure with random weights, and random text embeddings."""
+
+import sys
+from pathlib import Path
+
+from comfy_api.latest import ComfyExtension, io
+
+TESTS = Path(__file__).resolve().parents[3]
+
+
+class TinyModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="TestTinyModel",
+            inputs=[io.Combo.Input("family", options=["SD1.5", "SDXL", "SSD-1B", "DiT"])],
+            outputs=[io.Model.Output(), io.Conditioning.Output(), io.Conditioning.Output()],
+        )
+
+    @classmethod
+    def execute(cls, family):
+        sys.path[:0] = [path for path in (str(TESTS), str(TESTS.parent)) if path not in sys.path]
+        import models
+
+        model = models.tiny_dit() if family == "DiT" else models.comfy_model(family)
+        return io.NodeOutput(model, models.conditioning(1), models.conditioning(2))
+
+
+class TestExtension(ComfyExtension):
+    async def get_node_list(self):
+        return [TinyModel]
+
+
+async def comfy_entrypoint():
+    return TestExtension()

@@ -1,0 +1,56 @@
+"""A small client of ComfyUI's HTTP API."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Client:
+    """Talks to the server at ``address``; ``log`` is its output."""
+
+    address: str
+    log: Path
+
+    def get(self, path: str):
+        with urllib.request.urlopen(self.address + path, timeout=60) as response:
+            body = response.read()
+        return json.loads(body) if response.headers.get_content_type() == "application/json" else body
+
+    def queue(self, graph: dict) -> str:
+        """Post a graph in API format; the id of its run.
+
+        Raises:
+            GraphRefused: validation failed; the message holds ComfyUI's reasons.
+        """
+        request = urllib.request.Request(self.address + "/prompt", json.dumps({"prompt": graph}).encode())
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return json.load(response)["prompt_id"]
+        except urllib.error.HTTPError as error:
+            raise GraphRefused(error.read().decode()) from error
+
+    def run(self, graph: dict, timeout: float = 300) -> dict:
+        """Run a graph to its end; the history entry with its outputs and status."""
+        prompt_id = self.queue(graph)
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            history = self.get(f"/history/{prompt_id}")
+            if prompt_id in history and history[prompt_id]["status"]["completed"] is not None:
+                return history[prompt_id]
+            time.sleep(0.2)
+        raise TimeoutError(f"no result after {timeout} s; log:\n" + self.log.read_text()[-3000:])
+
+    def error_of(self, graph: dict) -> str:
+        """Message with which a node of the graph fails."""
+        messages = dict(self.run(graph)["status"]["messages"])
+        return messages["execution_error"]["exception_message"]
+
+
+class GraphRefused(Exception):
+    """The server did not accept a graph."""
