@@ -90,17 +90,23 @@ class Adapter:
         Raises:
             ValueError: the weights of a layer are not finite.
         """
-        tokens = tokens.to(device, torch.float32)
-        columns = []
-        for number, layer in enumerate(self.layers):
-            pair = [tokens @ weight.to(device, torch.float32).T for weight in (layer.key, layer.value)]
-            if not all(part.isfinite().all() for part in pair):
+        rows = tokens.to(device, torch.float32).flatten(0, 1)
+        weights = [weight for layer in self.layers for weight in (layer.key, layer.value)]
+        widths = [len(weight) for weight in weights]
+        projected = rows.new_empty(len(rows), sum(widths))
+        scratch = rows.new_empty(max(widths), self.width)  # one for all layers: allocating anew fragments the heap
+        for weight, part in zip(weights, projected.split(widths, dim=1), strict=True):
+            part.copy_(rows @ scratch[: len(weight)].copy_(weight).T)
+            if not part.isfinite().all():
                 raise ValueError(
-                    f"{self.name} holds NaN or infinity in the weights of cross-attention layer {2 * number + 1}. "
-                    "The file is damaged or its training diverged; use another one."
+                    f"{self.name} holds NaN or infinity in the weights of cross-attention layer "
+                    f"{self._index_of(weight)}. The file is damaged or its training diverged; use another one."
                 )
-            columns += pair
-        return torch.cat(columns, dim=-1).cpu()
+        return projected.unflatten(0, tokens.shape[:2]).cpu()
+
+    def _index_of(self, weight: Tensor) -> int:
+        """Number by which files call the layer of a weight."""
+        return next(2 * i + 1 for i, layer in enumerate(self.layers) if weight is layer.key or weight is layer.value)
 
 
 def load_adapter(path: str | Path, bare: Metadata | None = None) -> Adapter:
