@@ -1,0 +1,85 @@
+"""Metric name -> IQA model, ready to share ComfyUI's memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import comfy.model_management
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor, nn
+
+from . import catalogue, weights
+from .catalogue import Entry
+
+
+@dataclass(frozen=True, eq=False)
+class IQAModel:
+    """An IQA model.
+
+    Attributes:
+        entry: what the catalogue says about it.
+        patcher: holds a :class:`ScoringModel`; bring it to its device with ``load_models_gpu``.
+    """
+
+    entry: Entry
+    patcher: ModelPatcher
+
+
+class ScoringModel(nn.Module):
+    """Images -> raw scores, as pyiqa's ``InferenceModel`` gives them.
+
+    Attributes:
+        net: pyiqa's architecture, whose submodules can be hooked by path.
+    """
+
+    def __init__(self, net: nn.Module, dtype: torch.dtype = torch.float32):
+        super().__init__()
+        self.net = net.to(dtype)
+        self.dtype = dtype
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Score a batch.
+
+        Args:
+            images: ``[N, 3, H, W]``, RGB, 0...1. Gradients pass where the metric is differentiable.
+
+        Returns:
+            ``[N]`` float32, in the metric's unit and direction.
+        """
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+            return self.net(images.to(self.dtype)).reshape(-1).float()
+
+
+def load_iqa_model(name: str, download_if_missing: bool = False) -> IQAModel:
+    """Build a metric with its weights. Nothing is fetched unless allowed.
+
+    Args:
+        name: metric of the catalogue.
+        download_if_missing: fetch what is neither in ``models/iqa/`` nor in a cache.
+
+    Raises:
+        ValueError: unknown or unsupported metric; damaged, unsafe or wrong file.
+        FileNotFoundError: weights are missing; the message says which, where they belong and where they come from.
+        OSError: a download failed.
+    """
+    entry = catalogue.find(name)
+    if not entry.supported:
+        raise ValueError(f"{entry.name} cannot be used here: {entry.why_not}")
+    files = {file.name: weights.locate(file) for file in entry.weights}
+    absent = [file for file in entry.weights if files[file.name] is None]
+    if absent and not download_if_missing:
+        raise weights.missing(entry.name, absent)
+    from . import construction  # pyiqa takes seconds to import, which only those who use it should wait
+
+    net = construction.build(entry.name, files)
+    device = comfy.model_management.get_torch_device()
+    model = ScoringModel(net, _dtype(entry, net, device))
+    return IQAModel(entry, ModelPatcher(model, device, comfy.model_management.unet_offload_device()))
+
+
+def _dtype(entry: Entry, net: nn.Module, device: torch.device) -> torch.dtype:
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    if entry.half_precision and comfy.model_management.should_use_fp16(device, parameters):
+        return torch.float16
+    return torch.float32
