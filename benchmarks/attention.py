@@ -68,7 +68,6 @@ def main() -> None:
 
 def one_layer(device: torch.device, dtype: torch.dtype, rounds: int) -> str:
     """One cross-attention layer on two rows (conditional and unconditional) of a 1024x1024 picture."""
-    attention = room("adapter.attention")
     rows = [
         [name, *ratios(side_by_side(layer_candidates(width, heads, pixels, Draw(device, dtype)), rounds))]
         for name, (width, heads, pixels) in LAYERS.items()
