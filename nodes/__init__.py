@@ -3,10 +3,17 @@
 from .apply import IQAAdapterApply
 from .conditioning import IQAConditioningQuality, IQAQualityEmbed
 from .loaders import IQAAdapterLoader
+from .reference import IQAMixFeatures, IQAReferenceEmbed, IQAReferenceFeatures
+from .scoring import IQAScoreImages, IQASelectBest
 
 NODES = [
     IQAAdapterLoader,
     IQAQualityEmbed,
     IQAConditioningQuality,
     IQAAdapterApply,
+    IQAScoreImages,
+    IQASelectBest,
+    IQAReferenceFeatures,
+    IQAMixFeatures,
+    IQAReferenceEmbed,
 ]

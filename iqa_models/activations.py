@@ -1,0 +1,187 @@
+"""Images -> pooled activations of one layer of an IQA model; files of such features."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import comfy.utils
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .batches import check_images, run_in_batches
+
+if TYPE_CHECKING:
+    from .loading import IQAModel
+
+HEADER_KEY = "iqa_features"
+
+POOLINGS = {  # [images, positions, channels] -> [images, dim]
+    "mean": lambda positions: positions.mean(1),
+    "max": lambda positions: positions.amax(1),
+    "mean+std": lambda positions: torch.cat([positions.mean(1), positions.std(1, correction=0)], 1),
+    "none": lambda positions: positions.squeeze(1),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Raw activations of images, and where they were taken.
+
+    Attributes:
+        tensor: ``[images, dim]`` float32 on the CPU, not standardised.
+        model: metric name of the IQA model.
+        layer: module path inside the pyiqa architecture.
+        pooling: a key of ``POOLINGS``.
+
+    Raises:
+        ValueError: ``tensor`` is no matrix, or a value is not finite.
+    """
+
+    tensor: Tensor
+    model: str
+    layer: str
+    pooling: str
+
+    def __post_init__(self):
+        if self.tensor.ndim != 2 or not len(self.tensor):
+            raise ValueError(f"Features must be [images, dim], not {list(self.tensor.shape)}.")
+        if not self.tensor.isfinite().all():
+            raise ValueError(f"Activations of {self.source} are not finite; use another picture or layer.")
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    @property
+    def source(self) -> str:
+        """Where they were taken, in words."""
+        return f"{self.model}, layer {self.layer}, pooling {self.pooling}"
+
+
+def extract_features(
+    model: IQAModel,
+    images: Tensor,
+    layer: str = "",
+    pooling: str = "",
+    protocol: str = "as is",
+    batch_size: int = 0,
+    progress: comfy.utils.ProgressBar | None = None,
+) -> Features:
+    """Activations of one layer while the model scores the images.
+
+    The layer's output is read as positions times channels: ``[n, C, H, W]`` has H W positions, ``[n, T, D]`` T tokens,
+    ``[n, D]`` one. What a model computes for several crops or scales of an image are further positions of that image.
+
+    Args:
+        model: any IQA model with a net.
+        images: ``[batch, height, width, channels]``, 0...1; see :mod:`.batches`.
+        layer: module path; empty for the catalogue's feature layer.
+        pooling: ``mean``, ``max``, ``mean+std`` (twice as wide, population standard deviation) over the positions, or
+            ``none`` for layers with one position; empty for ``none`` if there is one, else ``mean``.
+        protocol, batch_size, progress: see :func:`.scoring.score_images`.
+
+    Raises:
+        ValueError: unknown pooling or layer (the nearest names are listed), a layer that does not run or gives no
+            vectors, ``none`` for several positions, or images that do not suit the model.
+    """
+    if pooling and pooling not in POOLINGS:
+        raise ValueError(f"Unknown pooling {pooling!r}; expected one of {', '.join(POOLINGS)}.")
+    entry = model.entry
+    name = layer or (entry.layer.name if entry.layer else "")
+    module = _layer(model, name)
+    check_images(images, [entry], protocol)
+    progress = progress or comfy.utils.ProgressBar(len(images))
+    chosen = [pooling]
+
+    def pooled(batch: Tensor) -> Tensor:
+        positions = _positions(model.patcher.model, module, name, batch)
+        if positions is None:  # several rows per image: only alone is it clear whose they are
+            return torch.cat([pooled(image) for image in batch.split(1)])
+        chosen[0] = chosen[0] or ("none" if positions.shape[1] == 1 else "mean")
+        if chosen[0] == "none" and positions.shape[1] > 1:
+            raise ValueError(
+                f"Layer {name} of {entry.name} has {positions.shape[1]} positions per image, so its activations are no "
+                "vector; choose pooling mean, max or mean+std."
+            )
+        return POOLINGS[chosen[0]](positions)
+
+    tensor = run_in_batches(model, images, pooled, protocol, batch_size, progress)
+    return Features(tensor, entry.name, name, chosen[0])
+
+
+def _layer(model: IQAModel, name: str) -> nn.Module:
+    layers = dict(model.patcher.model.net.named_modules())
+    del layers[""]
+    if not layers:
+        raise ValueError(f"{model.entry.name} is computed by a formula and has no layers; choose a learned metric.")
+    if not name:
+        raise ValueError(f"The catalogue knows no feature layer of {model.entry.name}; name one of {_some(layers)}.")
+    if name not in layers:
+        nearest = difflib.get_close_matches(name, layers, n=5, cutoff=0.0)
+        raise ValueError(f"{model.entry.name} has no layer {name!r}; the nearest are {', '.join(nearest)}.")
+    return layers[name]
+
+
+def _some(layers: dict[str, nn.Module], count: int = 8) -> str:
+    names = list(layers)
+    return ", ".join(names[-count:]) + (f" ({len(names)} in all)" if len(names) > count else "")
+
+
+def _positions(score, module: nn.Module, name: str, batch: Tensor) -> Tensor | None:
+    """Activations ``[images, positions, channels]``; None if a batch of several gives not one row per image."""
+    outputs: list[Tensor] = []
+    hook = module.register_forward_hook(lambda module, inputs, output: outputs.append(_tensor(output, name)))
+    try:
+        score(batch)
+    finally:
+        hook.remove()
+    if not outputs:
+        raise ValueError(f"Layer {name} does not run when an image is scored; choose another.")
+    if len(batch) == 1:
+        return torch.cat([output.flatten(0, 1) for output in outputs])[None]
+    rows, positions = outputs[0].shape[:2]
+    clear = len(outputs) == 1 and rows == len(batch) != positions  # [n, n, D] could be tokens first, as in CLIP
+    return outputs[0] if clear else None
+
+
+def _tensor(output, name: str) -> Tensor:
+    """A layer's output as float32 ``[rows, positions, channels]``; of several outputs the first."""
+    while isinstance(output, (tuple, list)) and output:
+        output = output[0]
+    if not isinstance(output, Tensor) or output.ndim < 2:
+        raise ValueError(f"Layer {name} does not give one vector per image or position; choose another.")
+    output = output.float()
+    if output.ndim == 2:
+        return output[:, None]
+    return output if output.ndim == 3 else output.flatten(2).transpose(1, 2)
+
+
+def save_features(features: Features, path: str | Path) -> None:
+    """Write a ``.safetensors`` file that says where the features were taken; an existing one is replaced whole."""
+    path = Path(path)
+    header = json.dumps({"model": features.model, "layer": features.layer, "pooling": features.pooling})
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        save_file({"features": features.tensor.contiguous()}, temporary, {HEADER_KEY: header})
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_features(path: str | Path) -> Features:
+    """Inverse of :func:`save_features`.
+
+    Raises:
+        ValueError: not such a file.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return Features(file.get_tensor("features").float(), **json.loads(file.metadata()[HEADER_KEY]))
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is no file of IQA features: {error}. Save it with this pack.") from error

@@ -1,0 +1,138 @@
+"""ComfyUI images -> the batches that an IQA model takes, one at a time in its memory.
+
+How pixels become input: grey is repeated to three channels; RGBA is composited over white, as a viewer shows it, since
+the colours under transparent pixels mean nothing; values above 1 (HDR) or below 0 are clamped, since the models know
+0...1 only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import comfy.model_management
+import comfy.utils
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from .catalogue import Entry
+    from .loading import IQAModel
+
+PROTOCOLS = ("as is", "512")  # "512": the size at which the adapters' training images were scored
+PROTOCOL_SIDE = 512
+PIXELS_PER_BATCH = {"cpu": 2**19, "other": 2**22}  # of the automatic batch size: 2 and 16 images of 512x512
+WORKING_BYTES_PER_PIXEL = 1024  # estimate of a convolutional network's activations, for ComfyUI's memory planning
+
+
+def run_in_batches(
+    model: IQAModel,
+    images: Tensor,
+    call: Callable[[Tensor], Tensor],
+    protocol: str = "as is",
+    batch_size: int = 0,
+    progress: comfy.utils.ProgressBar | None = None,
+) -> Tensor:
+    """Feed images through a model, batch by batch; only one batch is converted at a time.
+
+    Batches of models that are not batch-safe hold one image. Out of memory halves the batch, down to one image.
+
+    Args:
+        model: is brought to its device first, beside or instead of what else ComfyUI holds there.
+        images: ``[batch, height, width, channels]``, 0...1, that passed :func:`check_images`.
+        call: ``[n, 3, H, W]`` float32 on the model's device -> ``[n, ...]``.
+        protocol: ``"as is"``, or ``"512"`` to scale every image to 512x512 (bilinear, antialiased) first.
+        batch_size: images at once; 0 chooses by size of image and kind of device.
+        progress: advances by one per image.
+
+    Returns:
+        ``[batch, ...]`` float32 on the CPU.
+
+    Raises:
+        comfy.model_management.InterruptProcessingException: the user cancelled; asked before every batch.
+    """
+    device = model.patcher.load_device
+    size = _batch_size(model.entry, images, protocol, batch_size, device)
+    working_memory = size * _pixels(images, protocol) * WORKING_BYTES_PER_PIXEL
+    comfy.model_management.load_models_gpu([model.patcher], memory_required=working_memory)
+    outputs, done = [], 0
+    while done < len(images):
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        batch = images[done : done + size]
+        output = _attempt(call, batch, protocol, device)
+        if output is None:
+            comfy.model_management.soft_empty_cache()
+            size = (len(batch) + 1) // 2
+            continue
+        outputs.append(output)
+        done += len(batch)
+        if progress is not None:
+            progress.update(len(batch))
+    return torch.cat(outputs)
+
+
+def check_images(images: Tensor, entries: Sequence[Entry], protocol: str) -> None:
+    """Refuse, before any work, what one of the models cannot judge.
+
+    Raises:
+        ValueError: unknown protocol, no images, another number of channels, NaN, or a side outside the model's limits.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"Unknown protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}.")
+    if images.ndim != 4 or not len(images) or images.shape[-1] not in (1, 3, 4):
+        raise ValueError(
+            f"Images must be [batch, height, width, channels] with 1, 3 or 4 channels, not {list(images.shape)}. "
+            "Connect an IMAGE with at least one picture."
+        )
+    if images.amin().isnan():
+        first = next(number for number, image in enumerate(images, 1) if image.isnan().any())
+        raise ValueError(f"Image {first} of {len(images)} contains NaN and cannot be judged; look at what made it.")
+    height, width = (PROTOCOL_SIDE,) * 2 if protocol == "512" else images.shape[1:3]
+    for entry in entries:
+        if min(height, width) < entry.minimum_side:
+            raise ValueError(
+                f"Images of {width}x{height} are too small for {entry.name}, which needs at least "
+                f"{entry.minimum_side} pixels on each side. Upscale them, or use the 512 protocol."
+            )
+        if entry.maximum_side and max(height, width) > entry.maximum_side:
+            raise ValueError(
+                f"Images of {width}x{height} are too large for {entry.name}, which takes at most "
+                f"{entry.maximum_side} pixels on each side. Downscale them, or use the 512 protocol."
+            )
+
+
+def model_input(images: Tensor, protocol: str, device: torch.device) -> Tensor:
+    """``[n, height, width, 1 | 3 | 4]`` -> ``[n, 3, H, W]`` float32 in 0...1 on the device."""
+    pixels = images.to(device, torch.float32).clamp(0, 1).movedim(-1, 1)
+    if pixels.shape[1] == 1:
+        pixels = pixels.expand(-1, 3, -1, -1)
+    elif pixels.shape[1] == 4:
+        colour, alpha = pixels[:, :3], pixels[:, 3:]
+        pixels = colour * alpha + (1 - alpha)
+    if protocol == "512":
+        side = (PROTOCOL_SIDE, PROTOCOL_SIDE)
+        pixels = torch.nn.functional.interpolate(pixels, side, mode="bilinear", antialias=True)
+    return pixels.contiguous()
+
+
+@torch.no_grad()
+def _attempt(call: Callable[[Tensor], Tensor], batch: Tensor, protocol: str, device: torch.device) -> Tensor | None:
+    """The output, or None if a batch of several images did not fit into memory."""
+    try:
+        return call(model_input(batch, protocol, device)).float().cpu()
+    except comfy.model_management.OOM_EXCEPTION:
+        if len(batch) == 1:
+            raise
+        return None
+
+
+def _pixels(images: Tensor, protocol: str) -> int:
+    """Pixels of one image as the model gets it."""
+    return PROTOCOL_SIDE**2 if protocol == "512" else images.shape[1] * images.shape[2]
+
+
+def _batch_size(entry: Entry, images: Tensor, protocol: str, asked: int, device: torch.device) -> int:
+    if not entry.batch_safe:
+        return 1
+    budget = PIXELS_PER_BATCH["cpu" if device.type == "cpu" else "other"]
+    return min(asked or max(1, budget // _pixels(images, protocol)), len(images))

@@ -1,0 +1,142 @@
+"""Images -> scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import comfy.utils
+import torch
+from torch import Tensor
+
+from . import catalogue
+from .batches import check_images, run_in_batches
+from .statistics import MetricStatistics, cc3m_statistics
+from .targets import unknown_metric
+
+if TYPE_CHECKING:
+    from .loading import IQAModel
+
+ROWS_OF_TABLE = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Raw scores of a batch of images.
+
+    Attributes:
+        metrics: names, all different.
+        values: ``[images, metrics]`` float32 on the CPU, in each metric's own unit and direction; NaN where a metric
+            has no answer for an image.
+        height, width: of the images, in pixels, as they came.
+
+    Raises:
+        ValueError: ``values`` has another shape, or a metric appears twice.
+    """
+
+    metrics: tuple[str, ...]
+    values: Tensor
+    height: int
+    width: int
+
+    def __post_init__(self):
+        if self.values.ndim != 2 or self.values.shape[1] != len(self.metrics):
+            raise ValueError(f"Scores of {len(self.metrics)} metrics cannot have shape {list(self.values.shape)}.")
+        if len(set(self.metrics)) != len(self.metrics):
+            raise ValueError(f"Every metric can be given once only, but these are {', '.join(self.metrics)}.")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def by_metric(self) -> dict[str, list[float]]:
+        """Raw scores per image by metric name."""
+        return {name: column.tolist() for name, column in zip(self.metrics, self.values.T, strict=True)}
+
+    def statistics(self) -> dict[str, MetricStatistics]:
+        """CC3M statistics of those metrics that have them."""
+        known = cc3m_statistics()
+        return {name: known[name] for name in self.metrics if name in known}
+
+    def z_scores(self) -> dict[str, list[float]]:
+        """Standard deviations from the mean over CC3M, per image, for metrics with statistics."""
+        raw = self.by_metric()
+        return {name: [known.z_score(value) for value in raw[name]] for name, known in self.statistics().items()}
+
+    def percentiles(self) -> dict[str, list[float]]:
+        """Per cent of CC3M's images with a lower raw score, per image, for metrics with statistics."""
+        raw = self.by_metric()
+        return {name: [known.percentile(value) for value in raw[name]] for name, known in self.statistics().items()}
+
+    def best(self, count: int, metric: str = "") -> list[int]:
+        """Indices of the ``count`` best images, best first; all of them where there are fewer.
+
+        Args:
+            count: at least 1.
+            metric: which of the metrics decides; the first if empty. Lower-is-better metrics count downwards; NaN is
+                worst.
+
+        Raises:
+            ValueError: the images were not scored with ``metric``.
+        """
+        name = metric or self.metrics[0]
+        if name not in self.metrics:
+            raise ValueError(unknown_metric(name, self.metrics))
+        column = self.values[:, self.metrics.index(name)]
+        goodness = column if catalogue.find(name).higher_is_better else -column
+        return goodness.nan_to_num(nan=-math.inf).argsort(descending=True, stable=True)[:count].tolist()
+
+    def table(self) -> str:
+        """One line per image, a column per metric with an arrow towards better, and the mean of several images.
+
+        Behind a raw value stand its z-score and percentile, where the metric has statistics.
+        """
+        arrows = ("↓", "↑")
+        rows = [["", *(f"{name} {arrows[catalogue.find(name).higher_is_better]}" for name in self.metrics)]]
+        shown = self.values[:ROWS_OF_TABLE]
+        rows += [[f"image {number}", *self._cells(row)] for number, row in enumerate(shown.tolist(), 1)]
+        if len(self) > len(shown):
+            rows.append([f"... {len(self) - len(shown)} more", *[""] * len(self.metrics)])
+        if len(self) > 1:
+            rows.append(["mean", *self._cells(self.values.nanmean(0).tolist())])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+    def _cells(self, row: Sequence[float]) -> list[str]:
+        known = self.statistics()
+        cells = []
+        for name, raw in zip(self.metrics, row, strict=True):
+            cells.append(f"{raw:.4g}")
+            if name in known:
+                cells[-1] += f" ({known[name].z_score(raw):+.2f}z, {known[name].percentile(raw):.3g} %)"
+        return cells
+
+
+def score_images(
+    models: Sequence[IQAModel],
+    images: Tensor,
+    protocol: str = "as is",
+    batch_size: int = 0,
+    progress: comfy.utils.ProgressBar | None = None,
+) -> Scores:
+    """Score images with one or several IQA models, one model in memory at a time.
+
+    Args:
+        models: different metrics.
+        images: ``[batch, height, width, channels]``, 0...1; see :mod:`.batches` for grey, RGBA and HDR.
+        protocol: ``"as is"``, or ``"512"``: scaled to 512x512 (bilinear), for which the CC3M statistics hold.
+        batch_size: images at once for batch-safe metrics; 0 chooses.
+        progress: advances by one per image and model; a ComfyUI progress bar of its own if None.
+
+    Raises:
+        ValueError: the images do not suit one of the models, or a metric is given twice; before any work.
+    """
+    entries = [model.entry for model in models]
+    check_images(images, entries, protocol)
+    values = torch.empty(len(images), len(models))
+    scores = Scores(tuple(entry.name for entry in entries), values, *images.shape[1:3])
+    progress = progress or comfy.utils.ProgressBar(values.numel())
+    for column, model in enumerate(models):
+        values[:, column] = run_in_batches(model, images, model.patcher.model, protocol, batch_size, progress)
+    return scores

@@ -1,0 +1,217 @@
+"""Reference pictures -> IQA_FEATURES -> IQA_EMBEDS."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..adapter.checkpoint import Adapter
+from ..adapter.projection import embed_features
+from ..iqa_models.activations import POOLINGS, Features, extract_features
+from ..iqa_models.batches import PROTOCOLS
+from ..iqa_models.loading import IQAModel
+from ..iqa_models.mixing import add_difference, blend, combine
+from .schema import IQAAdapterType, IQAEmbedsType, IQAFeaturesType, IQAModelType, advanced, schema
+
+BLEND, ADD_DIFFERENCE = "blend", "add what B has over C"
+EACH, MEAN = "one by one", "mean"
+
+
+class IQAReferenceFeatures(io.ComfyNode):
+    """IQA_MODEL + IMAGE -> IQA_FEATURES."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="IQAReferenceFeatures",
+            display_name="Reference Activations",
+            category="reference",
+            search_aliases=["reference quality", "iqa features", "quality transfer", "style of quality"],
+            description="Takes what an IQA model sees in reference pictures (their quality rather than their content), "
+            "for Reference Quality Conditioning.",
+            inputs=[
+                IQAModelType.Input("iqa_model", tooltip="The model that looks, from Load IQA Model."),
+                io.Image.Input("images", tooltip="One or several reference pictures, 0 to 1."),
+                IQAAdapterType.Input(
+                    "iqa_adapter",
+                    optional=True,
+                    tooltip="The reference adapter to be used: layer and pooling are then those it was trained on.",
+                ),
+                advanced(
+                    io.String.Input(
+                        "layer",
+                        default="",
+                        optional=True,
+                        placeholder="encoder.layer4",
+                        tooltip="Without an adapter: module path of the layer; empty for the model's usual one.",
+                    )
+                ),
+                advanced(
+                    io.Combo.Input(
+                        "pooling",
+                        options=["auto", *POOLINGS],
+                        default="auto",
+                        tooltip="Without an adapter: how the layer's positions become one vector. auto is none for "
+                        "vectors and mean for everything else.",
+                    )
+                ),
+                advanced(
+                    io.Combo.Input(
+                        "protocol",
+                        options=list(PROTOCOLS),
+                        default="512",
+                        tooltip="512: scaled to 512x512 pixels first, as for the training of adapters. as is: the "
+                        "pictures in their own size.",
+                    )
+                ),
+                advanced(
+                    io.Combo.Input(
+                        "references",
+                        options=[EACH, MEAN],
+                        default=EACH,
+                        tooltip="Several pictures: one by one gives a row each (image i of the batch follows picture "
+                        "i), mean makes one of them.",
+                    )
+                ),
+                advanced(
+                    io.String.Input(
+                        "weights",
+                        default="",
+                        optional=True,
+                        placeholder="1, 0.5",
+                        tooltip="For mean: a weight per picture, at least 0, separated by commas; empty for equal.",
+                    )
+                ),
+            ],
+            outputs=[IQAFeaturesType.Output(display_name="iqa_features", tooltip="Raw activations, row by row.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        iqa_model: IQAModel,
+        images: Tensor,
+        iqa_adapter: Adapter | None = None,
+        layer: str = "",
+        pooling: str = "auto",
+        protocol: str = "512",
+        references: str = EACH,
+        weights: str = "",
+    ) -> io.NodeOutput:
+        pooling = "" if pooling == "auto" else pooling
+        if iqa_adapter is not None:
+            _check(iqa_adapter, iqa_model.entry.name)
+            layer, pooling = iqa_adapter.metadata.layer, iqa_adapter.metadata.pooling
+        shares = _numbers(weights)
+        features = extract_features(iqa_model, images, layer.strip(), pooling, protocol)
+        return io.NodeOutput(combine([features], shares) if references == MEAN else features)
+
+
+class IQAMixFeatures(io.ComfyNode):
+    """Two or three IQA_FEATURES -> IQA_FEATURES."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="IQAMixFeatures",
+            display_name="Mix Activations",
+            category="reference",
+            search_aliases=["blend references", "mix quality", "feature arithmetic"],
+            description="Mixes the activations of reference pictures: between A and B, or A plus what B has over C.",
+            inputs=[
+                IQAFeaturesType.Input("features_a", tooltip="From Reference Activations."),
+                IQAFeaturesType.Input("features_b", tooltip="Of the same model, layer and pooling."),
+                IQAFeaturesType.Input(
+                    "features_c", optional=True, tooltip="Only for 'add what B has over C': B without what is wanted."
+                ),
+                io.Combo.Input(
+                    "mode",
+                    options=[BLEND, ADD_DIFFERENCE],
+                    tooltip="blend: (1 - amount) A + amount B. add what B has over C: A + amount (B - C).",
+                ),
+                io.Float.Input(
+                    "amount",
+                    default=0.5,
+                    min=-2.0,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="-2 to 2. For blend 0 is A, 1 is B, beyond it goes further in that direction.",
+                ),
+            ],
+            outputs=[IQAFeaturesType.Output(display_name="iqa_features", tooltip="The mixture.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        features_a: Features,
+        features_b: Features,
+        mode: str,
+        amount: float,
+        features_c: Features | None = None,
+    ) -> io.NodeOutput:
+        if mode == BLEND:
+            return io.NodeOutput(blend(features_a, features_b, amount))
+        if features_c is None:
+            raise ValueError(f"'{ADD_DIFFERENCE}' needs features_c: connect activations without what B has.")
+        return io.NodeOutput(add_difference(features_a, features_b, features_c, amount))
+
+
+class IQAReferenceEmbed(io.ComfyNode):
+    """IQA_ADAPTER + IQA_FEATURES -> IQA_EMBEDS."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="IQAReferenceEmbed",
+            display_name="Reference Quality Conditioning",
+            category="conditioning",
+            search_aliases=["reference quality", "quality transfer", "iqa embed", "image prompt quality"],
+            description="Asks for the quality of reference pictures instead of a number.",
+            inputs=[
+                IQAAdapterType.Input("iqa_adapter", tooltip="A reference adapter."),
+                IQAFeaturesType.Input(
+                    "iqa_features",
+                    tooltip="Activations to follow; several rows are spread over the images of the batch.",
+                ),
+                IQAFeaturesType.Input(
+                    "negative_features",
+                    optional=True,
+                    tooltip="Activations to move away from (the unconditional side of CFG); without them it gets zero, "
+                    "as trained.",
+                ),
+            ],
+            outputs=[IQAEmbedsType.Output(display_name="iqa_embeds", tooltip="For Apply IQA-Adapter.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, iqa_adapter: Adapter, iqa_features: Features, negative_features: Features | None = None
+    ) -> io.NodeOutput:
+        for features in filter(None, (iqa_features, negative_features)):
+            _check(iqa_adapter, features.model, features.layer, features.pooling)
+        negative = None if negative_features is None else negative_features.tensor
+        return io.NodeOutput(embed_features(iqa_adapter, iqa_features.tensor, negative))
+
+
+def _check(adapter: Adapter, *source: str) -> None:
+    """Refuse activations (of model[, layer, pooling]) on which a reference adapter was not trained."""
+    metadata = adapter.metadata
+    trained = (metadata.iqa_model, metadata.layer, metadata.pooling)
+    if metadata.kind == "reference" and source != trained[: len(source)]:
+        raise ValueError(
+            f"{adapter.name} was trained on activations of {_words(*trained)}, but these are of {_words(*source)}. "
+            "Load that IQA model, and connect the adapter to Reference Activations, too."
+        )
+
+
+def _words(model: str, layer: str = "", pooling: str = "") -> str:
+    return f"{model} (layer {layer}, pooling {pooling})" if layer else model
+
+
+def _numbers(text: str) -> list[float] | None:
+    """Numbers separated by commas; None for an empty text."""
+    try:
+        return [float(part) for part in text.split(",")] if text.strip() else None
+    except ValueError:
+        raise ValueError(f"Weights {text!r} cannot be read; write a number per picture, for example 1, 0.5.") from None

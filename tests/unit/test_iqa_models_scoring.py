@@ -1,0 +1,214 @@
+"""Images -> scores: equal to pyiqa, whatever the batch; every kind of image; bad ones end in one sentence."""
+
+import dataclasses
+
+import comfy.model_management
+import comfy.utils
+import iqa_nets
+import pytest
+import torch
+
+from comfyui_runtime import room
+
+batches = room("iqa_models.batches")
+scoring = room("iqa_models.scoring")
+loading = room("iqa_models.loading")
+statistics = room("iqa_models.statistics")
+nodes = room("nodes.scoring")
+
+NAMES = ["piqe", "entropy", "cnniqa"]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return iqa_nets.write_cnniqa(tmp_path_factory.mktemp("iqa"))
+
+
+@pytest.fixture(scope="module")
+def models(weights):
+    return {name: loading.load_iqa_model(name) for name in NAMES}
+
+
+def score(model, images, **options):
+    return scoring.score_images([model], images, **options).values[:, 0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equal_to_pyiqa(models, weights, name):
+    images = iqa_nets.photos(3)
+    metric = iqa_nets.pyiqa_metric(name, weights)
+    expected = torch.cat([metric(image.movedim(-1, 0)[None]).reshape(1) for image in images])
+    torch.testing.assert_close(score(models[name], images), expected.float(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_batch_equals_one_by_one(models, name):
+    images, model = iqa_nets.photos(5), limited(models[name], batch_safe=True)
+    alone = score(model, images, batch_size=1)
+    torch.testing.assert_close(score(model, images, batch_size=3), alone, atol=1e-5, rtol=0)
+    assert alone.unique().numel() == 5
+
+
+def test_several_metrics(models):
+    images = iqa_nets.photos(4)
+    scores = scoring.score_images(list(models.values()), images)
+    assert scores.metrics == tuple(NAMES) and (scores.height, scores.width) == (96, 128)
+    for name, column in scores.by_metric().items():
+        assert column == pytest.approx(score(models[name], images).tolist(), abs=1e-5)
+    with pytest.raises(ValueError, match="once only"):
+        scoring.score_images([models["piqe"], models["piqe"]], images)
+
+
+def test_protocol_of_the_adapters(models):
+    images = iqa_nets.photos(2, 300, 700)
+    expected = torch.nn.functional.interpolate(images.movedim(-1, 1), (512, 512), mode="bilinear", antialias=True)
+    for name in NAMES:
+        at_512 = score(models[name], images, protocol="512")
+        torch.testing.assert_close(at_512, score(models[name], expected.movedim(1, -1)), atol=1e-5, rtol=0)
+        assert not torch.allclose(at_512, score(models[name], images))
+
+
+def test_kinds_of_images(models):
+    model, images = models["cnniqa"], iqa_nets.photos(2)
+    plain = score(model, images)
+    opaque = torch.cat([images, torch.ones(*images.shape[:3], 1)], -1)
+    torch.testing.assert_close(score(model, opaque), plain)
+    hidden = torch.cat([images, torch.zeros(*images.shape[:3], 1)], -1)
+    torch.testing.assert_close(score(model, hidden), score(model, torch.ones_like(images)))
+    grey = images[..., :1]
+    torch.testing.assert_close(score(model, grey), score(model, grey.expand(-1, -1, -1, 3)))
+    hdr = images * 4 - 1
+    torch.testing.assert_close(score(model, hdr), score(model, hdr.clamp(0, 1)))
+    torch.testing.assert_close(score(model, images.half()), plain, atol=1e-3, rtol=0)
+
+
+def test_what_cannot_be_judged_is_refused(models):
+    images = iqa_nets.photos(3)
+    images[1, 5, 5, 1] = float("nan")
+    with pytest.raises(ValueError, match="Image 2 of 3 contains NaN"):
+        score(models["piqe"], images)
+    for wrong in (images[0], images[:0], images[..., :2]):
+        with pytest.raises(ValueError, match="1, 3 or 4 channels"):
+            score(models["piqe"], wrong)
+    with pytest.raises(ValueError, match="Unknown protocol"):
+        score(models["piqe"], iqa_nets.photos(1), protocol="256")
+
+
+def test_sides_outside_the_models_limits_are_refused(models):
+    model = limited(models["piqe"], minimum_side=40, maximum_side=100)
+    too_small, too_large = "39x48 are too small for piqe, which needs at least 40 ", "48x101 are too large for piqe"
+    for height, width, what in ((48, 39, too_small), (101, 48, too_large)):
+        with pytest.raises(ValueError, match=what):
+            score(model, torch.rand(1, height, width, 3))
+    assert score(model, torch.rand(1, 40, 100, 3)).isfinite().all()
+    score(limited(models["piqe"], minimum_side=40), torch.rand(1, 48, 30, 3), protocol="512")
+
+
+def limited(model, **changes):
+    """The same model with other facts in its catalogue entry."""
+    return loading.IQAModel(dataclasses.replace(model.entry, **changes), model.patcher)
+
+
+class Net(torch.nn.Module):
+    """Scores a picture by its mean, and has room for so many pictures only."""
+
+    def __init__(self, room_for):
+        super().__init__()
+        self.room_for, self.sizes = room_for, []
+
+    def forward(self, images):
+        self.sizes.append(len(images))
+        if len(images) > self.room_for:
+            raise comfy.model_management.OOM_EXCEPTION("no room")
+        return images.mean((1, 2, 3))
+
+
+def model_of(net, entry):
+    device = torch.device("cpu")
+    return loading.IQAModel(entry, comfy.model_patcher.ModelPatcher(loading.ScoringModel(net), device, device))
+
+
+def test_out_of_memory_halves_the_batch(models):
+    images, net = iqa_nets.photos(10), Net(room_for=3)
+    entry = dataclasses.replace(models["cnniqa"].entry, batch_safe=True)
+    torch.testing.assert_close(score(model_of(net, entry), images, batch_size=8), images.mean((1, 2, 3)))
+    assert net.sizes == [8, 4, 2, 2, 2, 2, 2]
+    net = Net(room_for=0)
+    with pytest.raises(comfy.model_management.OOM_EXCEPTION):
+        score(model_of(net, entry), images, batch_size=4)
+    assert net.sizes == [4, 2, 1]
+
+
+def test_models_that_are_not_batch_safe_get_single_images(models):
+    net = Net(room_for=9)
+    entry = dataclasses.replace(models["cnniqa"].entry, batch_safe=False)
+    score(model_of(net, entry), iqa_nets.photos(3), batch_size=3)
+    assert net.sizes == [1, 1, 1]
+
+
+class Steps(comfy.utils.ProgressBar):
+    """Remembers the progress; optionally the user cancels at some point."""
+
+    def __init__(self, total, cancel_at=None):
+        super().__init__(total)
+        self.seen, self.cancel_at = [], cancel_at
+
+    def update(self, value):
+        super().update(value)
+        self.seen.append(self.current)
+        if self.current == self.cancel_at:
+            comfy.model_management.interrupt_current_processing()
+
+
+def test_progress_and_cancellation(models):
+    images, pair = iqa_nets.photos(4), [limited(models[name], batch_safe=True) for name in ("piqe", "cnniqa")]
+    steps = Steps(8)
+    scoring.score_images(pair, images, batch_size=2, progress=steps)
+    assert steps.seen == [2, 4, 6, 8]
+    steps = Steps(8, cancel_at=4)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        scoring.score_images(pair, images, batch_size=2, progress=steps)
+    assert steps.seen == [2, 4]
+
+
+def scores_of(**columns):
+    return scoring.Scores(tuple(columns), torch.tensor(list(columns.values())).T, 8, 8)
+
+
+def test_statistics():
+    known = statistics.cc3m_statistics()["topiq_nr"]
+    scores = scores_of(piqe=[10.0, 20.0], topiq_nr=[known.mean, known.raw_at(99)])
+    assert list(scores.statistics()) == ["topiq_nr"]
+    assert scores.z_scores()["topiq_nr"] == pytest.approx([0, known.z_score(known.raw_at(99))], abs=1e-5)
+    assert scores.percentiles()["topiq_nr"][1] == pytest.approx(99, abs=1e-3)
+
+
+def test_best_follows_the_direction_of_the_metric():
+    scores = scores_of(piqe=[30.0, 10.0, 20.0, float("nan")], cnniqa=[0.3, 0.1, 0.2, 0.0])
+    assert scores.best(2) == [1, 2]
+    assert scores.best(9) == [1, 2, 0, 3]
+    assert scores.best(2, "cnniqa") == [0, 2]
+    with pytest.raises(ValueError, match="Did you mean cnniqa"):
+        scores.best(1, "cniqa")
+
+
+def test_table_is_aligned_and_short():
+    table = scores_of(piqe=[30.0, 10.0], topiq_nr=[0.549225, 0.747905]).table().splitlines()
+    assert [line.split()[0] for line in table] == ["piqe", "image", "image", "mean"]
+    assert "piqe ↓" in table[0] and "topiq_nr ↑" in table[0]
+    assert "0.00z" in table[1] and "99 %)" in table[2] and table[3].split()[1] == "20"
+    assert len({len(line) for line in table}) == 1
+    assert "... 76 more" in scores_of(piqe=[1.0] * 100).table()
+
+
+def test_nodes(models):
+    images = iqa_nets.photos(4)
+    result = nodes.IQAScoreImages.execute(models["piqe"], images, model_3=models["entropy"])
+    scores, values, table = result.args
+    assert scores.metrics == ("piqe", "entropy") and values == scores.by_metric()["piqe"]
+    assert result.ui.as_dict() == {"text": (table,)}
+    best, indices = nodes.IQASelectBest.execute(images, scores, 2, "").args
+    assert indices == sorted(range(4), key=lambda i: values[i])[:2]
+    assert torch.equal(best, images[indices])
+    with pytest.raises(ValueError, match="scores are of 4 images, but 3"):
+        nodes.IQASelectBest.execute(images[:3], scores, 1)
