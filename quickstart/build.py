@@ -32,13 +32,26 @@ def _base(work: Path, steps: int) -> None:
     train_base(work, steps, checkpoint)
 
 
-STAGES = {"scenes": (_scenes, 30000), "base": (_base, 12000)}
+def _iqa(work: Path, epochs: int) -> None:
+    from .iqa import train_iqa
+
+    print(train_iqa(work, epochs))
+
+
+def _reader(work: Path, epochs: int) -> None:
+    from .attributes import train_reader
+
+    print(train_reader(work, epochs))
+
+
+# Each stage with the default of --steps
+STAGES = {"scenes": (_scenes, 30000), "base": (_base, 12000), "iqa": (_iqa, 12), "reader": (_reader, 3)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m quickstart.build", description=__doc__)
     parser.add_argument("--stage", choices=STAGES, help="only this stage (default: all, in order)")
-    parser.add_argument("--steps", type=int, help="steps of the stage (scenes: number of scenes)")
+    parser.add_argument("--steps", type=int, help="training steps (scenes: pictures, iqa, reader: epochs)")
     parser.add_argument("--work", type=Path, default=Path(".runtime/quickstart"), help="work folder")
     arguments = parser.parse_args()
     for name in [arguments.stage] if arguments.stage else STAGES:

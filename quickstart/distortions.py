@@ -58,6 +58,24 @@ def distort(
     return torch.where(severity.view(-1, 1, 1, 1) > 0, distorted, images)
 
 
+def distort_randomly(
+    images: torch.Tensor, clean_share: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Leave a share of the pictures clean and give each of the others one distortion of uniform severity.
+
+    Returns:
+        Pictures ``[N, 3, H, W]``, the index of each one's kind in ``KINDS`` ``[N]``, severities ``[N]`` (clean: 0).
+    """
+    kinds = torch.randint(1, len(KINDS), (len(images),), generator=generator)
+    kinds[torch.rand(len(images), generator=generator) < clean_share] = 0
+    severity = torch.rand(len(images), generator=generator) * (kinds > 0)
+    pictures = images.clone()
+    for index in kinds.unique().tolist():
+        chosen = kinds == index
+        pictures[chosen] = distort(images[chosen], KINDS[index], severity[chosen], generator)
+    return pictures, kinds, severity
+
+
 def _side(images: torch.Tensor) -> int:
     return min(images.shape[-2:])
 

@@ -1,0 +1,145 @@
+"""The attribute reader: tells what a picture shows and how it is distorted.
+
+It measures results; nothing is trained with its help.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from torch import nn
+from tqdm import tqdm
+
+from .distortions import KINDS, distort_randomly
+from .export import write_weights
+from .rendering import render
+from .scenes import (  # fmt: skip
+    BACKGROUND_COLOURS,
+    COLOURS,
+    HELD_OUT_SEEDS,
+    HELD_OUT_THINGS,
+    SEEN_THINGS,
+    SHAPES,
+    SURFACES,
+    TEXTURES,
+    Scene,
+    sample_scene,
+)
+
+READER_WEIGHTS = "reader.safetensors"
+CLASSES = {
+    "colour": tuple(COLOURS),
+    "shape": SHAPES,
+    "surface": SURFACES,
+    "background_colour": tuple(BACKGROUND_COLOURS),
+    "texture": TEXTURES,
+    "distortion": KINDS,
+}
+CLEAN_SHARE = 0.3
+
+
+def labels(scene: Scene) -> list[int]:
+    """Class indices of a scene's five attributes; of its first object where it has two."""
+    said = {**vars(scene.things[0]), "background_colour": scene.background_colour, "texture": scene.texture}
+    return [CLASSES[name].index(said[name]) for name in list(CLASSES)[:5]]
+
+
+class AttributeReader(nn.Module):
+    """Small convolutional classifier with one head per attribute, one for the distortion and one for its severity."""
+
+    def __init__(self):
+        super().__init__()
+        layers = []
+        for inputs, outputs, stride in ((3, 16, 1), (16, 32, 2), (32, 48, 1), (48, 64, 2), (64, 64, 1), (64, 128, 2)):
+            layers += [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
+        self.heads = nn.ModuleDict({name: nn.Linear(256, len(classes)) for name, classes in CLASSES.items()})
+        self.severity = nn.Linear(256, 1)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """``[N, 3, 64, 64]`` in 0…1 → ``[N, 256]``: mean and maximum of each channel."""
+        maps = self.body(images * 2 - 1)
+        return torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Logits ``[N, classes]`` per attribute, and ``severity`` ``[N]`` in about 0…1."""
+        features = self.features(images)
+        logits = {name: head(features) for name, head in self.heads.items()}
+        return {**logits, "severity": self.severity(features)[:, 0]}
+
+    @torch.no_grad()
+    def read(self, images: torch.Tensor) -> dict[str, list[str]]:
+        """Names of the likeliest attributes: ``{"colour": ["red", …], …}``."""
+        logits = self.eval()(images)
+        return {name: [classes[i] for i in logits[name].argmax(1)] for name, classes in CLASSES.items()}
+
+
+def load_reader(folder: Path) -> tuple[AttributeReader, dict]:
+    """The trained reader in evaluation mode and the facts of its header."""
+    with safe_open(folder / READER_WEIGHTS, "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        facts = json.loads(file.metadata()["quickstart"])
+    reader = AttributeReader()
+    reader.load_state_dict(weights)
+    return reader.eval(), facts
+
+
+def train_reader(work: Path, epochs: int, batch: int = 64) -> dict:
+    """Train on the cached scenes with one object, measure on held-out ones, write ``reader.safetensors``."""
+    from .scene_cache import SceneCache
+
+    cache = SceneCache(work / "scenes")
+    scenes = [scene for scene in map(sample_scene, range(len(cache))) if len(scene.things) == 1]
+    targets = torch.tensor([labels(scene) for scene in scenes])
+    seeds = np.array([scene.seed for scene in scenes])
+
+    torch.manual_seed(5)
+    generator = torch.Generator().manual_seed(5)
+    reader = AttributeReader()
+    total = epochs * (len(seeds) // batch)
+    optimizer = torch.optim.AdamW(reader.parameters(), 4e-3, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total)
+    progress = tqdm(total=total, desc="reader", unit="step", mininterval=10)
+    for _ in range(epochs):
+        for chosen in torch.randperm(len(seeds))[: total // epochs * batch].split(batch):
+            clean = torch.from_numpy(cache[seeds[chosen]]).movedim(-1, 1).float() / 255
+            images, kinds, severity = distort_randomly(clean, CLEAN_SHARE, generator)
+            loss = _loss(reader(images), torch.cat([targets[chosen], kinds[:, None]], 1), severity)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+            progress.update()
+    facts = {"epochs": epochs, "pictures": len(seeds), "held_out_seeds": measure(reader, SEEN_THINGS)}
+    facts["held_out_combinations"] = measure(reader, HELD_OUT_THINGS)
+    write_weights(work / READER_WEIGHTS, reader.state_dict(), facts)
+    return facts
+
+
+def _loss(outputs: dict[str, torch.Tensor], targets: torch.Tensor, severity: torch.Tensor) -> torch.Tensor:
+    names = sum(F.cross_entropy(outputs[name], target) for name, target in zip(CLASSES, targets.T, strict=True))
+    return names + 5 * F.mse_loss(outputs["severity"], severity)
+
+
+@torch.no_grad()
+def measure(reader: AttributeReader, things, count: int = 800) -> dict:
+    """Accuracy per attribute on held-out seeds, clean and distorted."""
+    scenes = [sample_scene(seed, things, two_objects=0) for seed in HELD_OUT_SEEDS[10_000 : 10_000 + count]]
+    clean = torch.from_numpy(np.stack([render(scene) for scene in scenes])).movedim(-1, 1).float() / 255
+    distorted, kinds, severity = distort_randomly(clean, 1 / len(KINDS), torch.Generator().manual_seed(7))
+    targets = torch.tensor([labels(scene) for scene in scenes])
+    reader.eval()
+    result = {}
+    for quality, images, kind in (("clean", clean, torch.zeros_like(kinds)), ("distorted", distorted, kinds)):
+        outputs = reader(images)
+        truth = dict(zip(CLASSES, torch.cat([targets, kind[:, None]], 1).T, strict=True))
+        hits = {name: (outputs[name].argmax(1) == truth[name]).float().mean().item() for name in CLASSES}
+        result[quality] = {name: round(hit, 4) for name, hit in hits.items()}
+    spread = torch.corrcoef(torch.stack([outputs["severity"], severity]))
+    return {**result, "severity_correlation": round(spread[0, 1].item(), 4)}

@@ -1,0 +1,39 @@
+"""Photographs that ship with scikit-image and scikit-learn: never trained on, only measured on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import skimage
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+_SKIMAGE = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png", "ihc.png", "brick.png",
+            "grass.png", "gravel.png", "hubble_deep_field.jpg")  # fmt: skip
+_SKLEARN = ("china.jpg", "flower.jpg")
+
+
+def photo_files() -> list[Path]:
+    """Paths of the twelve photographs."""
+    import sklearn
+
+    skimage_folder = Path(skimage.__file__).parent / "data"
+    sklearn_folder = Path(sklearn.__file__).parent / "datasets" / "images"
+    return [skimage_folder / name for name in _SKIMAGE] + [sklearn_folder / name for name in _SKLEARN]
+
+
+def photo_crops(crops: int, size: int = 64, seed: int = 0) -> torch.Tensor:
+    """Square crops of at least half a photo's height, reduced by area: ``[12 · crops, 3, size, size]`` in 0…1."""
+    rng = np.random.default_rng(seed)
+    pictures = []
+    for file in photo_files():
+        photo = torch.from_numpy(np.array(Image.open(file).convert("RGB"))).movedim(-1, 0).float() / 255
+        height, width = photo.shape[1:]
+        for _ in range(crops):
+            side = int(rng.integers(min(height, width) // 2, min(height, width)))
+            top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
+            crop = photo[None, :, top : top + side, left : left + side]
+            pictures.append(F.interpolate(crop, (size, size), mode="area"))
+    return torch.cat(pictures)
