@@ -1,0 +1,1 @@
+"""Training of IQA-Adapters on the UNet of any model that ComfyUI has loaded."""

@@ -1,0 +1,224 @@
+"""The training loop, on one device or on many through Hugging Face accelerate."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import is_tensorboard_available
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..adapter.checkpoint import Adapter, save_adapter
+from ..adapter.layers import cross_attention_layers, family
+from ..adapter.metadata import Metadata
+from .objective import Objective, recomputed_blocks
+from .settings import TrainingSettings
+from .state import CHECKPOINT, LossLog, TrainingState
+from .stream import Batch, SampleStream
+from .trainable import TrainableAdapter
+
+RESULT = "adapter.safetensors"
+Progress = Callable[[int, float], None]
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss or its gradient is no longer a finite number."""
+
+
+def train(
+    model: ModelPatcher,
+    dataset: Dataset,
+    settings: TrainingSettings,
+    folder: str | Path,
+    metadata: Metadata,
+    empty_text: Mapping[str, Tensor],
+    progress: Progress | None = None,
+    initial: Adapter | None = None,
+) -> Adapter:
+    """Train an adapter, or go on with the training that was begun in ``folder``.
+
+    Under ``accelerate launch``, every process calls it with its own model and the same data.
+
+    Args:
+        model: ComfyUI model with a UNet. It is frozen; its weights and patches stay as they are.
+        dataset: see :class:`.stream.SampleStream` for its items.
+        settings: of the run; those of a resumed run must be the same, but for more steps.
+        folder: receives ``checkpoint.pt``, ``loss.jsonl``, TensorBoard's logs and at the end ``adapter.safetensors``.
+        metadata: what the quality input is; encoding and base model are filled in.
+        empty_text: ``text`` ``[tokens, width]`` and, where the model uses it, ``pooled`` ``[P]`` of the empty prompt.
+        progress: called by the main process after each step with the number of steps done and the loss. When it (or
+            ComfyUI, inside a forward) raises to cancel the run, a checkpoint is written first.
+        initial: adapter to start from; None starts from the layers' own W_k and W_v.
+
+    Returns:
+        The adapter, with the averaged weights if ``ema_decay`` is set.
+
+    Raises:
+        ValueError: model, data, settings and metadata do not fit each other.
+        TrainingDiverged: NaN or infinity; the last checkpoint is kept.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with torch.inference_mode(False), torch.enable_grad():
+        _check(dataset, model, metadata, empty_text)
+        run = _Run(model, dataset, settings, folder, empty_text, initial)
+        run.go(progress)
+        metadata = dataclasses.replace(metadata, base_model=metadata.base_model or family(run.objective.layers))
+        adapter = run.state.result.to_adapter(RESULT, metadata)
+        if run.accelerator.is_main_process:
+            save_adapter(adapter, folder / RESULT)
+        run.accelerator.wait_for_everyone()
+    return adapter
+
+
+class _Run:
+    """One process of a training run."""
+
+    def __init__(
+        self,
+        model: ModelPatcher,
+        dataset: Dataset,
+        settings: TrainingSettings,
+        folder: Path,
+        empty_text: Mapping[str, Tensor],
+        initial: Adapter | None,
+    ):
+        self.settings, self.folder = settings, folder
+        self.accelerator = Accelerator(
+            cpu=model.load_device.type == "cpu",
+            log_with="tensorboard" if is_tensorboard_available() else None,
+            project_dir=folder,
+        )
+        self.objective = Objective(model, settings.precision)
+        unet, quality_width = self.objective.unet, len(dataset[0]["quality"])
+        if initial is None:
+            adapter = TrainableAdapter.from_unet(unet, quality_width, settings)
+        else:
+            adapter = TrainableAdapter.from_adapter(initial, unet, quality_width)
+        samples = settings.batch_size * settings.gradient_accumulation * self.accelerator.num_processes
+        self.state = TrainingState(adapter.to(self.objective.device), settings, samples)
+        self.state.resume(folder)
+        self.forward = self.accelerator.prepare_model(adapter)  # only the adapter is wrapped and synchronised
+        self.stream = SampleStream(dataset, empty_text, settings)
+
+    def go(self, progress: Progress | None) -> None:
+        """All steps that are left."""
+        if self.state.step >= self.settings.steps:
+            return
+        recomputing = recomputed_blocks if self.settings.gradient_checkpointing else contextlib.nullcontext
+        with recomputing(self.objective.unet), self._log() as log:
+            batches = self._batches()
+            try:
+                while self.state.step < self.settings.steps:
+                    loss = self._gradients(batches)
+                    self.state.update()
+                    log(self.state.step, loss)
+                    if progress is not None and self.accelerator.is_main_process:
+                        progress(self.state.step, loss)
+                    if self.state.step % self.settings.checkpoint_interval == 0:
+                        self._save()
+            except TrainingDiverged:
+                raise
+            except torch.OutOfMemoryError as error:
+                raise RuntimeError(
+                    "Out of memory while training: lower batch_size (and raise gradient_accumulation by as much), or "
+                    "set gradient_checkpointing."
+                ) from error
+            except Exception:
+                self._save()
+                raise
+            self._save()
+
+    def _gradients(self, batches: Iterator[Batch]) -> float:
+        """Set the gradients of one step; returns the loss, the mean over all processes.
+
+        Raises:
+            TrainingDiverged: they are not finite; the weights are still good.
+        """
+        self.state.optimizer.zero_grad(set_to_none=True)
+        count = self.settings.gradient_accumulation
+        total = torch.zeros((), device=self.objective.device)
+        for number in range(count):
+            last = number == count - 1
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.forward):
+                batch = next(batches)
+                device = self.objective.device
+                keys_values = self.forward(batch.quality.to(device), batch.keep.to(device))
+                loss = self.objective.loss(keys_values, batch) / count
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        largest = self.settings.gradient_clip or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(self.state.adapter.parameters(), largest)
+        mean = self.accelerator.reduce(total, "mean")
+        if not (mean.isfinite() and norm.isfinite()):
+            self._refuse(mean.item(), norm.item())
+        return mean.item()
+
+    def _refuse(self, loss: float, norm: float) -> None:
+        kept = self.folder / CHECKPOINT
+        good = f"The last good checkpoint is kept in {kept}" if kept.is_file() else "There is no checkpoint yet"
+        raise TrainingDiverged(
+            f"Training diverged at step {self.state.step + 1}: loss {loss:g}, norm of its gradient {norm:g}. "
+            f"{good}. Lower learning_rate, set gradient_clip (1 is usual), or use precision float32."
+        )
+
+    def _batches(self) -> Iterator[Batch]:
+        begin, end = (step * self.state.samples_per_step for step in (self.state.step, self.settings.steps))
+        return iter(self.stream.batches(begin, end, self.accelerator.process_index, self.accelerator.num_processes))
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            self.state.save(self.folder)
+
+    @contextlib.contextmanager
+    def _log(self) -> Iterator[Callable[[int, float], None]]:
+        """Loss and learning rate of every step into ``loss.jsonl`` and TensorBoard, from the main process."""
+        if not self.accelerator.is_main_process:
+            yield lambda step, loss: None
+            return
+        file = LossLog(self.folder, self.state.step)
+        self.accelerator.init_trackers("logs", init_kwargs={"tensorboard": {"purge_step": self.state.step + 1}})
+
+        def write(step: int, loss: float) -> None:
+            rate = self.settings.learning_rate_at(step - 1)
+            file.write(step=step, loss=loss, learning_rate=rate)
+            self.accelerator.log({"loss": loss, "learning_rate": rate}, step)
+
+        try:
+            yield write
+        finally:
+            file.close()
+            self.accelerator.end_training()
+
+
+def _check(dataset: Dataset, model: ModelPatcher, metadata: Metadata, empty_text: Mapping[str, Tensor]) -> None:
+    """Refuse data that the model or the metadata cannot take, by its first sample, before work starts."""
+    if not len(dataset):
+        raise ValueError("The training set is empty.")
+    sample, base = dataset[0], model.model
+    layers = cross_attention_layers(base.diffusion_model)
+    channels, width, values = base.latent_format.latent_channels, layers[0].context_width, metadata.quality_width
+    if sample["latent"].ndim != 3 or len(sample["latent"]) != channels:
+        raise ValueError(
+            f"The training set's latents have the shape {tuple(sample['latent'].shape)}; the model needs "
+            f"({channels}, height, width). Encode the pictures with the model's own VAE."
+        )
+    if sample["quality"].ndim != 1 or len(sample["quality"]) != (values or len(sample["quality"])):
+        raise ValueError(
+            f"The training set's quality input has the shape {tuple(sample['quality'].shape)}; the metadata names "
+            f"{values} values."
+        )
+    for name, text in (("The training set's text", sample), ("The empty prompt", empty_text)):
+        if text["text"].ndim != 2 or text["text"].shape[1] != width:
+            raise ValueError(
+                f"{name} has embeddings of the shape {tuple(text['text'].shape)}; the model needs (tokens, {width}). "
+                "Encode it with the model's own text encoder."
+            )
+        if base.adm_channels and text.get("pooled") is None:
+            raise ValueError(f"{name} has no pooled embedding, which this model needs (`pooled`).")

@@ -1,0 +1,146 @@
+"""The diffusion loss of a frozen ComfyUI model whose cross-attention layers see quality tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import comfy.model_management
+import torch
+from comfy.ldm.modules.attention import SpatialTransformer, attention_pytorch
+from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
+from comfy.model_patcher import ModelPatcher
+from comfy.model_sampling import ModelSamplingContinuousEDM
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ..adapter.attention import PLANS, Plan, QualityAttention
+from ..adapter.layers import cross_attention_layers
+from .stream import Batch
+
+APPLICATION = "iqa_adapter_training"
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+class Objective:
+    """Loss of a batch as a function of K' and V'.
+
+    It trains on the weights of the connected model, LoRAs included; attention patches and wrappers that were put on it
+    for sampling do not act.
+
+    Args:
+        patcher: a ComfyUI model with a UNet. Its weights are frozen (``requires_grad=False``) and loaded on its device.
+        precision: in which the UNet computes, ``bfloat16`` or ``float32``.
+
+    Raises:
+        ValueError: the model is no UNet with cross-attention.
+    """
+
+    def __init__(self, patcher: ModelPatcher, precision: str):
+        self.layers = cross_attention_layers(patcher.get_model_object("diffusion_model"))
+        self.dtype, self.device = DTYPES[precision], patcher.load_device
+        self.patcher = patcher.clone()
+        if self.dtype != (patcher.model.manual_cast_dtype or patcher.model.get_dtype()):
+            self.patcher.set_model_compute_dtype(self.dtype)
+        comfy.model_management.load_models_gpu([self.patcher], force_full_load=True)
+        self.model = self.patcher.model
+        self.model.requires_grad_(False)
+        _leave_inference_mode(self.model)
+        start, patches = 0, {}
+        for layer in self.layers:
+            patches[layer.patch_key] = QualityAttention(APPLICATION, start, layer.width, strength=1.0)
+            start += 2 * layer.width
+        self.patches = {"attn2": patches}
+
+    @property
+    def unet(self) -> nn.Module:
+        return self.model.diffusion_model
+
+    def loss(self, keys_values: Tensor | None, batch: Batch) -> Tensor:
+        """Mean squared error of the model's own prediction (noise, v, flow, ...).
+
+        ``model_sampling`` turns a prediction F into ``denoised = a(sigma) x + c(sigma) F``. So the error of F is the
+        error of the denoised latent over c, whatever the model predicts.
+
+        Args:
+            keys_values: ``[N, T, 2 sum(C)]``; None for the model without quality tokens.
+        """
+        sampling = self.model.model_sampling
+        latents, noise = batch.latents.to(self.device), batch.noise.to(self.device)
+        sigma = noise_levels(sampling, batch.quantiles).to(self.device)
+        noisy = sampling.noise_scaling(sigma, noise, latents)
+        plans = {} if keys_values is None else {APPLICATION: Plan(keys_values.to(self.dtype))}
+        options = {
+            PLANS: plans,
+            "patches_replace": self.patches,
+            "optimized_attention_override": _differentiable_attention,
+            "cond_or_uncond": [0],
+            "sigmas": sigma,
+        }
+        conditioning = self._conditioning(batch.conditionings, noise)
+        denoised = self.model.apply_model(noisy, sigma, transformer_options=options, **conditioning)
+        slope = sampling.calculate_denoised(sigma, torch.ones_like(noisy), torch.zeros_like(noisy))
+        return ((denoised - latents) / slope).square().mean()
+
+    def _conditioning(self, conditionings: list[dict], noise: Tensor) -> dict[str, Tensor]:
+        """Arguments of ``apply_model`` from those of ``extra_conds``, joined as ComfyUI joins conditionings."""
+        rows = [
+            self.model.extra_conds(noise=noise[i : i + 1], device=self.device, **conditioning)
+            for i, conditioning in enumerate(conditionings)
+        ]
+        return {name: rows[0][name].concat([row[name] for row in rows[1:]]).to(self.device) for name in rows[0]}
+
+
+def noise_levels(sampling: nn.Module, quantiles: Tensor) -> Tensor:
+    """Noise levels at places 0...1 of a model's schedule: uniform over its timesteps.
+
+    Args:
+        sampling: the model's ``model_sampling``.
+        quantiles: ``[N]``
+
+    Returns:
+        sigma ``[N]`` float32.
+    """
+    if isinstance(sampling, ModelSamplingContinuousEDM):
+        first, last = (sampling.timestep(sigma) for sigma in (sampling.sigma_min, sampling.sigma_max))
+        return sampling.sigma(first + (last - first) * quantiles.to(first.device)).float()
+    table = sampling.sigmas
+    return table[(quantiles * len(table)).long().to(table.device)]
+
+
+@contextmanager
+def recomputed_blocks(unet: nn.Module) -> Iterator[None]:
+    """Within, residual and transformer blocks keep only their inputs for the backward pass (gradient checkpointing)."""
+    blocks = [module for module in unet.modules() if isinstance(module, (ResBlock, SpatialTransformer))]
+    for block in blocks:
+        block.forward = _recomputing(block.forward)
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del block.forward
+
+
+def _recomputing(forward):
+    def wrapped(*args):
+        # The UNet changes its options from block to block; the second run must find those of the first.
+        args = [dict(arg) if isinstance(arg, dict) else arg for arg in args]
+        return checkpoint(forward, *args, use_reentrant=False)
+
+    return wrapped
+
+
+def _differentiable_attention(_chosen, *args, **kwargs) -> Tensor:
+    """PyTorch's attention in place of the chosen one, which may have no backward pass (SageAttention)."""
+    return attention_pytorch(*args, **kwargs)
+
+
+def _leave_inference_mode(model: nn.Module) -> None:
+    """Weights that were loaded inside a running graph cannot take part in a backward pass; their copies can."""
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.is_inference():
+                setattr(module, name, nn.Parameter(parameter.clone(), requires_grad=False))
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_inference():
+                setattr(module, name, buffer.clone())

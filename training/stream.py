@@ -1,0 +1,137 @@
+"""The endless stream of training samples, in which everything random follows from the seed and the position.
+
+Sample ``p`` is the same picture with the same noise, timestep and drops whichever process takes it, after however many
+interruptions. So resuming needs no generator's state, and the processes together see what one would see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from .settings import TrainingSettings
+
+SIZES = ("height", "width", "crop_h", "crop_w", "target_height", "target_width")  # of an item's `size`, as SDXL's
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one forward.
+
+    Attributes:
+        latents, noise: ``[N, C, H, W]`` float32.
+        quantiles: ``[N]`` place in the model's noise schedule, 0...1.
+        quality: ``[N, m]`` float32.
+        keep: ``[N, 1]`` 0 where the quality input is dropped, else 1.
+        conditionings: per sample, the arguments of ``BaseModel.extra_conds``.
+    """
+
+    latents: Tensor
+    noise: Tensor
+    quantiles: Tensor
+    quality: Tensor
+    keep: Tensor
+    conditionings: list[dict]
+
+
+class SampleStream(Dataset):
+    """Position -> sample.
+
+    Args:
+        dataset: map-style; its items are mappings with ``latent`` ``[C, H, W]``, scaled by the model's latent format,
+            ``text`` ``[tokens, width]``, optionally ``pooled`` ``[P]``, ``quality`` ``[m]``, and optionally ``size``:
+            height, width, crop top, crop left, target height, target width in pixels (SDXL's size conditioning).
+        empty_text: ``text`` and ``pooled`` of the empty prompt.
+    """
+
+    def __init__(self, dataset: Dataset, empty_text: Mapping[str, Tensor], settings: TrainingSettings):
+        self.dataset, self.empty_text, self.settings = dataset, empty_text, settings
+        self._epoch, self._order = -1, np.empty(0, int)
+
+    def __getitem__(self, position: int) -> dict:
+        index = self._index(position)
+        item = self.dataset[index]
+        if not item["quality"].isfinite().all():
+            raise ValueError(f"Sample {index} of the training set has a quality input that is NaN or infinite.")
+        generator = torch.Generator().manual_seed(self._seed(1, position))
+        quantile, drop = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
+        noise = torch.randn(item["latent"].shape, generator=generator)
+        settings = self.settings
+        drop_both = drop < settings.both_drop
+        drop_quality = drop_both or drop < settings.both_drop + settings.quality_drop
+        drop_text = drop_both or 0 <= drop - settings.both_drop - settings.quality_drop < settings.text_drop
+        return {
+            "latent": item["latent"].float(),
+            "noise": noise,
+            "quantile": quantile,
+            "quality": item["quality"].float(),
+            "keep": float(not drop_quality),
+            "conditioning": _conditioning(self.empty_text if drop_text else item, item.get("size")),
+        }
+
+    def batches(self, begin: int, end: int, rank: int, processes: int) -> DataLoader:
+        """The batches of one process over the positions ``begin`` to ``end``."""
+        size = self.settings.batch_size
+        sampler = _Positions(begin + rank * size, end, processes * size, size)
+        return DataLoader(self, batch_sampler=sampler, collate_fn=collate, num_workers=self.settings.workers)
+
+    def _index(self, position: int) -> int:
+        epoch, place = divmod(position, len(self.dataset))
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, np.random.default_rng(self._seed(0, epoch)).permutation(len(self.dataset))
+        return int(self._order[place])
+
+    def _seed(self, purpose: int, number: int) -> int:
+        words = np.random.SeedSequence([self.settings.seed, purpose, number]).generate_state(1, np.uint64)
+        return int(words[0] >> np.uint64(1))
+
+
+@dataclass(frozen=True)
+class _Positions:
+    """Every ``stride`` positions, ``size`` of them in a row."""
+
+    begin: int
+    end: int
+    stride: int
+    size: int
+
+    def __iter__(self) -> Iterator[range]:
+        return (range(start, start + self.size) for start in range(self.begin, self.end, self.stride))
+
+    def __len__(self) -> int:
+        return len(range(self.begin, self.end, self.stride))
+
+
+def _conditioning(text: Mapping[str, Tensor], size) -> dict:
+    conditioning = {"cross_attn": text["text"][None]}
+    if text.get("pooled") is not None:
+        conditioning["pooled_output"] = text["pooled"][None]
+    if size is not None:
+        conditioning |= {name: float(value) for name, value in zip(SIZES, size, strict=True)}
+    return conditioning
+
+
+def collate(samples: list[dict]) -> Batch:
+    """Stack samples.
+
+    Raises:
+        ValueError: their latents differ in size.
+    """
+    if len(shapes := {tuple(sample["latent"].shape) for sample in samples}) > 1:
+        raise ValueError(
+            f"The training set's latents differ in size ({', '.join(map(str, sorted(shapes)))}); crop or resize the "
+            "pictures to one size."
+        )
+    return Batch(
+        latents=torch.stack([sample["latent"] for sample in samples]),
+        noise=torch.stack([sample["noise"] for sample in samples]),
+        quantiles=torch.tensor([sample["quantile"] for sample in samples], dtype=torch.float64),
+        quality=torch.stack([sample["quality"] for sample in samples]),
+        keep=torch.tensor([[sample["keep"]] for sample in samples]),
+        conditionings=[sample["conditioning"] for sample in samples],
+    )
