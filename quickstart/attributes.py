@@ -116,7 +116,7 @@ def train_reader(work: Path, epochs: int, batch: int = 64) -> dict:
             schedule.step()
             progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
             progress.update()
-    facts = {"epochs": epochs, "pictures": len(seeds), "held_out_seeds": measure(reader, SEEN_THINGS)}
+    facts = {"epochs": epochs, "pictures": len(seeds), "seed": 5, "held_out_seeds": measure(reader, SEEN_THINGS)}
     facts["held_out_combinations"] = measure(reader, HELD_OUT_THINGS)
     write_weights(work / READER_WEIGHTS, reader.state_dict(), facts)
     return facts

@@ -6,6 +6,8 @@ Every stage keeps what it has done in the work folder and goes on from there whe
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 from pathlib import Path
 
 
@@ -44,8 +46,26 @@ def _reader(work: Path, epochs: int) -> None:
     print(train_reader(work, epochs))
 
 
+def _export(work: Path, _steps: int) -> None:
+    """Put the trained weights where the nodes load them."""
+    from .model import WEIGHTS
+
+    WEIGHTS.mkdir(exist_ok=True)
+    for file in sorted(work.glob("*.safetensors")):
+        part = WEIGHTS / f"{file.name}.part"
+        shutil.copyfile(file, part)
+        os.replace(part, WEIGHTS / file.name)
+        print(f"{WEIGHTS / file.name}: {file.stat().st_size / 1e6:.2f} MB")
+
+
 # Each stage with the default of --steps
-STAGES = {"scenes": (_scenes, 30000), "base": (_base, 12000), "iqa": (_iqa, 12), "reader": (_reader, 3)}
+STAGES = {
+    "scenes": (_scenes, 30000),
+    "base": (_base, 12000),
+    "iqa": (_iqa, 12),
+    "reader": (_reader, 3),
+    "export": (_export, 0),
+}
 
 
 def main() -> None:
