@@ -121,8 +121,11 @@ def _is_positive(position: int, conds: list | None, names: dict) -> bool:
 def _images(options: dict, count: int) -> tuple[int, ...]:
     """Image numbers of a call: those of ComfyUI's or AnimateDiff-Evolved's context window, else 0, 1, 2, ..."""
     window = options.get("context_window")
-    if window is not None and window.dim == 0 and len(window.index_list) == count:
-        return tuple(window.index_list)
+    if window is not None and window.dim == 0:
+        anchor = getattr(window, "causal_anchor_index", None)  # newer ComfyUI may put the frame before in front
+        shown = [*([] if anchor is None else [anchor]), *window.index_list]
+        if len(shown) == count:
+            return tuple(shown)
     frames = (options.get("ad_params") or {}).get("sub_idxs")
     return tuple(range(count) if frames is None else frames)
 
