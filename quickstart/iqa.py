@@ -108,7 +108,8 @@ def train_iqa(work: Path, epochs: int, pictures: int = 10000, batch: int = 64) -
             schedule.step()
             progress.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
             progress.update()
-    facts = {"architecture": ARCHITECTURE, "target": TARGET_RANGES, "epochs": epochs, "pictures": len(data[0]), "seed": 5}
+    facts = {"architecture": ARCHITECTURE, "target": TARGET_RANGES, "epochs": epochs, "seed": 5}
+    facts["pictures"] = len(data[0])
     for name in ("scenes", "photos"):
         facts[f"held_out_{name}"] = measure(model.eval(), head, features, work / f"iqa_{name}.pt")
     write_weights(work / IQA_WEIGHTS, model.state_dict(), facts)
