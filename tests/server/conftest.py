@@ -1,15 +1,12 @@
 """One real ComfyUI server for the tests of this folder; its test nodes and model folder come by extra_model_paths."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
+import comfyui_client
 import comfyui_runtime
-
-sys.path.insert(0, str(Path(__file__).parent))
-import server_client
 
 
 @pytest.fixture(scope="session")
@@ -24,4 +21,4 @@ def server(tmp_path_factory, adapter_folder):
     (folder / "paths.yaml").write_text(json.dumps({"tests": paths}))  # JSON is YAML
     arguments = ["--extra-model-paths-config", str(folder / "paths.yaml"), "--output-directory", str(folder)]
     with comfyui_runtime.serve(folder / "comfyui.log", *arguments) as address:
-        yield server_client.Client(address, folder / "comfyui.log")
+        yield comfyui_client.Client(address, folder / "comfyui.log")

@@ -9,7 +9,7 @@ import models
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from server_client import GraphRefused
+from comfyui_client import GraphRefused
 
 from comfyui_runtime import room
 

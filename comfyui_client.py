@@ -1,4 +1,4 @@
-"""A small client of ComfyUI's HTTP API."""
+"""A small client of ComfyUI's HTTP API, for the demo and the tests."""
 
 from __future__ import annotations
 
@@ -45,6 +45,17 @@ class Client:
                 return history[prompt_id]
             time.sleep(0.2)
         raise TimeoutError(f"no result after {timeout} s; log:\n" + self.log.read_text()[-3000:])
+
+    def outputs_of(self, graph: dict, timeout: float = 300) -> dict:
+        """Run a graph; its outputs by node.
+
+        Raises:
+            RuntimeError: a node failed; the message is the node's.
+        """
+        entry = self.run(graph, timeout)
+        if entry["status"]["status_str"] != "success":
+            raise RuntimeError(dict(entry["status"]["messages"])["execution_error"]["exception_message"])
+        return entry["outputs"]
 
     def error_of(self, graph: dict) -> str:
         """Message with which a node of the graph fails."""
