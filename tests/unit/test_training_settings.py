@@ -1,0 +1,59 @@
+"""Settings of a training run: defaults, YAML, and sentences for what cannot be."""
+
+import dataclasses
+
+import pytest
+
+from comfyui_runtime import room
+
+settings = room("training.settings")
+
+
+def test_defaults_are_those_of_the_paper():
+    chosen = settings.TrainingSettings()
+    assert (chosen.weight_decay, chosen.learning_rate, chosen.late_learning_rate) == (1e-2, 1e-4, 1e-5)
+    assert (chosen.quality_drop, chosen.text_drop, chosen.both_drop, chosen.tokens) == (0.01, 0.05, 0.01, 2)
+
+
+def test_yaml_round_trip(tmp_path):
+    path = tmp_path / "run.yaml"
+    wanted = settings.TrainingSettings(steps=7, projection="mlp", ema_decay=0.99, use_flag=True, learning_rate=3e-5)
+    path.write_text(wanted.to_yaml())
+    assert settings.TrainingSettings.from_yaml(path) == wanted
+
+
+def test_yaml_reads_numbers_as_people_write_them(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("learning_rate: 1e-4\nweight_decay: 0\n")
+    chosen = settings.TrainingSettings.from_yaml(path)
+    assert chosen == dataclasses.replace(settings.TrainingSettings(), learning_rate=1e-4, weight_decay=0.0)
+    assert isinstance(chosen.learning_rate, float)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("steps: 0", "steps must be at least 1, not 0"),
+        ("steps: many", "steps must be a whole number, not 'many'"),
+        ("learning_rate: fast", "learning_rate must be a number, not 'fast'"),
+        ("use_flag: 1", "use_flag must be true or false, not 1"),
+        ("projection: cubic", "projection must be one of linear, mlp, not 'cubic'"),
+        ("precision: float16", "precision must be one of bfloat16, float32"),
+        ("ema_decay: 1.0", "ema_decay must be 0 or above and below 1"),
+        ("text_drop: 0.99", "must not add up to more than 1"),
+        ("learning_rat: 1e-4", "run.yaml: unknown setting learning_rat; known are steps"),
+        ("- 1", "must hold lines of the form"),
+        ("a: [", "no valid YAML"),
+    ],
+)
+def test_bad_settings_get_a_sentence(tmp_path, text, message):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        settings.TrainingSettings.from_yaml(path)
+
+
+def test_learning_rate_falls_once():
+    chosen = settings.TrainingSettings(steps=10, late_from=0.8)
+    rates = [chosen.learning_rate_at(step) for step in range(10)]
+    assert rates == [1e-4] * 8 + [1e-5] * 2
