@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PROTOCOLS = ("as is", "512")  # "512": the size at which the adapters' training images were scored
 PROTOCOL_SIDE = 512
-PIXELS_PER_BATCH = {"cpu": 2**19, "other": 2**22}  # of the automatic batch size: 2 and 16 images of 512x512
+PIXELS_PER_BATCH = {"cpu": 2**20, "other": 2**22}  # of the automatic batch size: 4 and 16 images of 512x512
 WORKING_BYTES_PER_PIXEL = 1024  # estimate of a convolutional network's activations, for ComfyUI's memory planning
 
 
@@ -52,8 +52,10 @@ def run_in_batches(
         comfy.model_management.InterruptProcessingException: the user cancelled; asked before every batch.
     """
     device = model.patcher.load_device
-    size = _batch_size(model.entry, images, protocol, batch_size, device)
-    working_memory = size * _pixels(images, protocol) * WORKING_BYTES_PER_PIXEL
+    pixels = _pixels(images, protocol)
+    size = batch_size if batch_size and model.entry.batch_safe else automatic_batch_size(model.entry, pixels, device)
+    size = min(size, len(images))
+    working_memory = size * pixels * WORKING_BYTES_PER_PIXEL
     comfy.model_management.load_models_gpu([model.patcher], memory_required=working_memory)
     outputs, done = [], 0
     while done < len(images):
@@ -126,13 +128,12 @@ def _attempt(call: Callable[[Tensor], Tensor], batch: Tensor, protocol: str, dev
         return None
 
 
+def automatic_batch_size(entry: Entry, pixels: int, device: torch.device) -> int:
+    """Images of so many pixels that are worth scoring at once."""
+    budget = PIXELS_PER_BATCH["cpu" if device.type == "cpu" else "other"]
+    return max(1, budget // pixels) if entry.batch_safe else 1
+
+
 def _pixels(images: Tensor, protocol: str) -> int:
     """Pixels of one image as the model gets it."""
     return PROTOCOL_SIDE**2 if protocol == "512" else images.shape[1] * images.shape[2]
-
-
-def _batch_size(entry: Entry, images: Tensor, protocol: str, asked: int, device: torch.device) -> int:
-    if not entry.batch_safe:
-        return 1
-    budget = PIXELS_PER_BATCH["cpu" if device.type == "cpu" else "other"]
-    return min(asked or max(1, budget // _pixels(images, protocol)), len(images))

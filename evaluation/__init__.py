@@ -1,0 +1,1 @@
+"""Experiments: what adapters and IQA models really do, measured."""
