@@ -36,8 +36,8 @@ CAPTION_VARIANTS = 1000
 class Settings:
     """How the base model is trained; ``ema`` is the decay of the averaged weights per step."""
 
-    batch: int = 24
-    learning_rate: float = 8e-4
+    batch: int = 16
+    learning_rate: float = 1.5e-3
     warm_up: int = 150
     ema: float = 0.998
     text_dropout: float = 0.1

@@ -24,7 +24,7 @@ def _base(work: Path, steps: int) -> None:
     from .scenes import HELD_OUT_SEEDS, HELD_OUT_THINGS, SEEN_THINGS, sample_scene
 
     first = HELD_OUT_SEEDS.start
-    scenes = [sample_scene(first + i, SEEN_THINGS if i < 16 else HELD_OUT_THINGS, two_objects=0.2) for i in range(24)]
+    scenes = [sample_scene(first + i, SEEN_THINGS if i < 8 else HELD_OUT_THINGS, two_objects=0.1) for i in range(16)]
     prompts = [prompt(scene) for scene in scenes]
 
     def checkpoint(training) -> None:
