@@ -194,7 +194,8 @@ class _Run:
             yield write
         finally:
             file.close()
-            self.accelerator.end_training()
+            for tracker in self.accelerator.trackers:  # end_training would end the processes' connection, too
+                tracker.finish()
 
 
 def _check(dataset: Dataset, model: ModelPatcher, metadata: Metadata, empty_text: Mapping[str, Tensor]) -> None:

@@ -15,7 +15,9 @@ from .settings import TrainingSettings
 from .trainable import TrainableAdapter
 
 CHECKPOINT, LOSSES = "checkpoint.pt", "loss.jsonl"
-FREE = ("steps", "checkpoint_interval", "workers", "gradient_checkpointing")  # settings that a resumed run may change
+FREE = {  # settings that a resumed run may change; the product of the last two with the processes must stay
+    "steps", "checkpoint_interval", "workers", "gradient_checkpointing", "batch_size", "gradient_accumulation",
+}  # fmt: skip
 
 
 class TrainingState:
