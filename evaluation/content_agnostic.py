@@ -10,6 +10,7 @@ it has not seen. Good references have a high first accuracy and a low second one
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from dataclasses import dataclass
 
@@ -102,17 +103,31 @@ def measure(model, layer: str = "", pooling: str = "", side: int = 224, per_phot
     return features.source, separability(features.tensor, distortion, content)
 
 
+def load(name: str):
+    """An IQA model of the catalogue, or ``quickstart``, the one that comes with the pack."""
+    loading = room("iqa_models.loading")
+    if name != "quickstart":
+        return loading.load_iqa_model(name)
+    from comfy.model_patcher import ModelPatcher
+
+    catalogue = room("iqa_models.catalogue")
+    net, _ = room("quickstart.iqa").load_iqa(room("quickstart.model").WEIGHTS)
+    layer = catalogue.FeatureLayer("fc2", net.fc2.out_features, pooled=True)
+    entry = dataclasses.replace(catalogue.find("cnniqa"), name="quickstart", layer=layer)
+    cpu = torch.device("cpu")
+    return loading.IQAModel(entry, ModelPatcher(loading.ScoringModel(net), cpu, cpu))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="metric whose weights are in models/iqa/ or a cache")
+    parser.add_argument("--model", required=True, help="metric with weights in models/iqa/, or quickstart")
     parser.add_argument("--layer", default="", help="module path; the catalogue's layer if left out")
     parser.add_argument("--pooling", default="", help="mean, max, mean+std or none")
     parser.add_argument("--side", type=int, default=224, help="side of the patches in pixels")
     parser.add_argument("--patches", type=int, default=4, help="patches per photo")
     options = parser.parse_args()
     try:
-        model = room("iqa_models.loading").load_iqa_model(options.model)
-        source, result = measure(model, options.layer, options.pooling, options.side, options.patches)
+        source, result = measure(load(options.model), options.layer, options.pooling, options.side, options.patches)
     except (ValueError, OSError) as error:
         sys.exit(f"content_agnostic: {error}")
     print(result.table(source))

@@ -1,0 +1,92 @@
+"""IQA models on the real server: the graph that scores a photo, the best of a batch, and failures in one sentence."""
+
+import copy
+import json
+import re
+import uuid
+from pathlib import Path
+
+import folder_paths
+import iqa_nets
+import pytest
+import skimage.data
+import torch
+from PIL import Image
+
+from comfyui_runtime import ROOT
+
+GRAPH = json.loads((ROOT / "workflows" / "api" / "score_photo.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def photo():
+    """Name of a photo in ComfyUI's input folder, which the server shares with this process."""
+    path = Path(folder_paths.get_input_directory()) / f"test_{uuid.uuid4().hex}.png"
+    Image.fromarray(skimage.data.astronaut()[:200, :256]).save(path)
+    yield path
+    path.unlink()
+
+
+@pytest.fixture()
+def graph(photo):
+    graph = copy.deepcopy(GRAPH)
+    graph["photo"]["inputs"]["image"] = photo.name
+    return graph
+
+
+def outputs(server, graph):
+    entry = server.run(graph)
+    assert entry["status"]["status_str"] == "success", entry["status"]["messages"]
+    return entry["outputs"]
+
+
+def piqe_of(path):
+    pixels = torch.from_numpy(skimage.io.imread(path)).movedim(-1, 0)[None] / 255
+    return iqa_nets.pyiqa_metric("piqe", None)(pixels).item()
+
+
+def test_a_photo_is_scored(server, graph, photo):
+    (table,) = outputs(server, graph)["score"]["text"]
+    header, row = table.splitlines()
+    assert header.split() == ["piqe", "↓"]
+    assert row.split()[:2] == ["image", "1"]
+    assert float(row.split()[2]) == pytest.approx(piqe_of(photo), rel=1e-3)
+
+
+def test_the_best_of_a_batch_is_selected(server, graph):
+    graph |= {
+        "blurred": {"class_type": "ImageBlur", "inputs": {"image": ["photo", 0], "blur_radius": 8, "sigma": 4.0}},
+        "batch": {"class_type": "ImageBatch", "inputs": {"image1": ["blurred", 0], "image2": ["photo", 0]}},
+        "best": {
+            "class_type": "IQASelectBest",
+            "inputs": {"images": ["batch", 0], "iqa_scores": ["score", 0], "count": 1},
+        },
+        "indices": {"class_type": "PreviewAny", "inputs": {"source": ["best", 1]}},
+        "values": {"class_type": "PreviewAny", "inputs": {"source": ["score", 1]}},
+    }
+    graph["score"]["inputs"]["images"] = ["batch", 0]
+    result = outputs(server, graph)
+    blurred, sharp = map(float, result["values"]["text"])
+    assert blurred > sharp  # piqe: lower is better
+    assert result["indices"]["text"] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"score": {"model_2": ["model", 0]}}, "once only, but these are piqe, piqe"),
+        ({"score": {"images": ["tiny", 0]}}, r"4x4 are too small for piqe, which needs at least \d+ pixels"),
+        ({"features": {"images": ["photo", 0]}}, "piqe is computed by a formula and has no layers"),
+    ],
+)
+def test_bad_input_ends_in_one_sentence(server, graph, changes, message):
+    graph["tiny"] = {"class_type": "EmptyImage", "inputs": {"width": 4, "height": 4, "batch_size": 1, "color": 0}}
+    if "features" in changes:
+        inputs = {"iqa_model": ["model", 0], "pooling": "auto", "protocol": "512", "references": "one by one"}
+        graph["features"] = {"class_type": "IQAReferenceFeatures", "inputs": inputs}
+        graph["show"] = {"class_type": "PreviewAny", "inputs": {"source": ["features", 0]}}
+    for node, inputs in changes.items():
+        graph[node]["inputs"] |= inputs
+    error = server.error_of(graph).strip()
+    assert re.search(message, error), error
+    assert "\n" not in error

@@ -1,0 +1,26 @@
+// Shows the table of Score Images on the node itself, as soon as it has run.
+
+import { app } from "../../scripts/app.js";
+import { ComfyWidgets } from "../../scripts/widgets.js";
+
+function tableWidget(node) {
+  const { widget } = ComfyWidgets.STRING(node, "scores", ["STRING", { multiline: true }], app);
+  widget.serialize = false; // a result: neither the workflow
+  widget.options.serialize = false; // nor the prompt carries it
+  widget.element.readOnly = true;
+  Object.assign(widget.element.style, { fontFamily: "monospace", whiteSpace: "pre" });
+  return widget;
+}
+
+app.registerExtension({
+  name: "IQAAdapter.ScoreTable",
+  beforeRegisterNodeDef(nodeType, nodeData) {
+    if (nodeData.name !== "IQAScoreImages") return;
+    const onExecuted = nodeType.prototype.onExecuted;
+    nodeType.prototype.onExecuted = function (output) {
+      onExecuted?.call(this, output);
+      const widget = this.widgets?.find(({ name }) => name === "scores") ?? tableWidget(this);
+      widget.value = output.text.join("\n");
+    };
+  },
+});
