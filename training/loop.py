@@ -43,7 +43,8 @@ def train(
 ) -> Adapter:
     """Train an adapter, or go on with the training that was begun in ``folder``.
 
-    Under ``accelerate launch``, every process calls it with its own model and the same data.
+    Under ``accelerate launch`` or ``torchrun``, every process calls it with its own model, which was loaded on the
+    process's own device, and with the same data and folder.
 
     Args:
         model: ComfyUI model with a UNet. It is frozen; its weights and patches stay as they are.
@@ -61,14 +62,22 @@ def train(
 
     Raises:
         ValueError: model, data, settings and metadata do not fit each other.
+        RuntimeError: out of memory; the message says what to lower.
+        OSError: a checkpoint could not be written; the one before is kept.
         TrainingDiverged: NaN or infinity; the last checkpoint is kept.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with torch.inference_mode(False), torch.enable_grad():
         _check(dataset, model, metadata, empty_text)
-        run = _Run(model, dataset, settings, folder, empty_text, initial)
-        run.go(progress)
+        try:
+            run = _Run(model, dataset, settings, folder, empty_text, initial)
+            run.go(progress)
+        except torch.OutOfMemoryError as error:
+            raise RuntimeError(
+                "Out of memory while training: lower batch_size (and raise gradient_accumulation by as much), or set "
+                "gradient_checkpointing."
+            ) from error
         metadata = dataclasses.replace(metadata, base_model=metadata.base_model or family(run.objective.layers))
         adapter = run.state.result.to_adapter(RESULT, metadata)
         if run.accelerator.is_main_process:
@@ -92,6 +101,7 @@ class _Run:
         self.settings, self.folder = settings, folder
         self.accelerator = Accelerator(
             cpu=model.load_device.type == "cpu",
+            mixed_precision="no",  # `precision` decides, whatever accelerate's own configuration says
             log_with="tensorboard" if is_tensorboard_available() else None,
             project_dir=folder,
         )
@@ -123,13 +133,8 @@ class _Run:
                         progress(self.state.step, loss)
                     if self.state.step % self.settings.checkpoint_interval == 0:
                         self._save()
-            except TrainingDiverged:
+            except (TrainingDiverged, torch.OutOfMemoryError):
                 raise
-            except torch.OutOfMemoryError as error:
-                raise RuntimeError(
-                    "Out of memory while training: lower batch_size (and raise gradient_accumulation by as much), or "
-                    "set gradient_checkpointing."
-                ) from error
             except Exception:
                 self._save()
                 raise
@@ -151,7 +156,7 @@ class _Run:
                 device = self.objective.device
                 keys_values = self.forward(batch.quality.to(device), batch.keep.to(device))
                 loss = self.objective.loss(keys_values, batch) / count
-                self.accelerator.backward(loss)
+                loss.backward()
             total += loss.detach()
         largest = self.settings.gradient_clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.state.adapter.parameters(), largest)

@@ -42,7 +42,8 @@ class Objective:
         self.patcher = patcher.clone()
         if self.dtype != (patcher.model.manual_cast_dtype or patcher.model.get_dtype()):
             self.patcher.set_model_compute_dtype(self.dtype)
-        comfy.model_management.load_models_gpu([self.patcher], force_full_load=True)
+        # asks for more memory than there is, so that every other model makes room
+        comfy.model_management.load_models_gpu([self.patcher], memory_required=1e20, force_full_load=True)
         self.model = self.patcher.model
         self.model.requires_grad_(False)
         _leave_inference_mode(self.model)
@@ -79,7 +80,8 @@ class Objective:
         }
         conditioning = self._conditioning(batch.conditionings, noise)
         denoised = self.model.apply_model(noisy, sigma, transformer_options=options, **conditioning)
-        slope = sampling.calculate_denoised(sigma, torch.ones_like(noisy), torch.zeros_like(noisy))
+        one = noisy.new_ones(len(noisy), 1, 1, 1)
+        slope = sampling.calculate_denoised(sigma, one, torch.zeros_like(one))
         return ((denoised - latents) / slope).square().mean()
 
     def _conditioning(self, conditionings: list[dict], noise: Tensor) -> dict[str, Tensor]:
@@ -103,7 +105,7 @@ def noise_levels(sampling: nn.Module, quantiles: Tensor) -> Tensor:
     """
     if isinstance(sampling, ModelSamplingContinuousEDM):
         first, last = (sampling.timestep(sigma) for sigma in (sampling.sigma_min, sampling.sigma_max))
-        return sampling.sigma(first + (last - first) * quantiles.to(first.device)).float()
+        return sampling.sigma(first + (last - first) * quantiles.float().to(first.device))
     table = sampling.sigmas
     return table[(quantiles * len(table)).long().to(table.device)]
 

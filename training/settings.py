@@ -23,7 +23,8 @@ class TrainingSettings:
         steps: optimiser steps in all.
         batch_size: pictures per forward and process.
         gradient_accumulation: forwards per optimiser step.
-        learning_rate, late_learning_rate: before and after ``late_from``, a share of the steps, 0...1.
+        learning_rate, late_learning_rate: before and after ``late_from``, a share of the steps, 0...1
+            (that share is this project's choice).
         weight_decay: of AdamW.
         gradient_clip: largest norm of the gradient; 0 does not clip.
         quality_drop, text_drop, both_drop: probabilities with which the quality input, the text, or both are dropped.

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 
+import comfy.model_management
 import models
 import oracle
 import pytest
@@ -121,6 +122,22 @@ def test_killed_training_repeats_the_steps_after_its_checkpoint(tmp_path, monkey
     parts = train(tmp_path / "parts", checkpoint_interval=2)
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     assert same(whole, parts)
+
+
+def test_cancelling_in_comfyui_keeps_what_there_is(tmp_path):
+    whole = train(tmp_path / "whole")
+
+    def cancel(step, loss):
+        comfy.model_management.interrupt_current_processing(step == 2)
+
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        train(tmp_path / "parts", progress=cancel)
+    assert [entry["step"] for entry in losses(tmp_path / "parts")] == [1, 2]
+    assert same(whole, train(tmp_path / "parts"))
+
+
+def test_reading_in_other_processes_changes_nothing(tmp_path):
+    assert same(train(tmp_path / "here"), train(tmp_path / "there", workers=1))
 
 
 def test_finished_training_can_be_prolonged_but_not_changed(tmp_path):

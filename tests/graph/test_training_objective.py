@@ -152,6 +152,15 @@ def test_prompts_of_different_lengths_train_together():
     assert target.loss(None, data).item() == pytest.approx(together, rel=1e-5)
 
 
+def test_loras_are_part_of_the_model():
+    model = training_models.tiny_model().clone()
+    key = "diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight"
+    weight = model.model.state_dict()[key].clone()
+    model.add_patches({key: (torch.ones_like(weight),)}, 0.5)
+    learning = learner(objective.Objective(model, "float32"))
+    assert torch.equal(learning.weight.split(learning.rows)[-2], weight + 0.5)
+
+
 def test_model_loaded_inside_a_graph():
     """ComfyUI runs nodes in inference mode, in which weights are made that autograd refuses."""
     with torch.inference_mode():
