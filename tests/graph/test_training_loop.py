@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from pathlib import Path
 
 import comfy.model_management
 import models
@@ -20,6 +21,7 @@ checkpoint = room("adapter.checkpoint")
 loop = room("training.loop")
 objective = room("training.objective")
 projection = room("adapter.projection")
+state = room("training.state")
 stream = room("training.stream")
 trainable = room("training.trainable")
 
@@ -170,6 +172,20 @@ def test_diverged_training_stops_and_keeps_the_last_checkpoint(tmp_path):
     assert (tmp_path / "checkpoint.pt").read_bytes() == good
     with pytest.raises(loop.TrainingDiverged, match="There is no checkpoint yet"):
         train(tmp_path / "new", dataset=Exploding())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_full_disk_keeps_the_checkpoint_before(tmp_path):
+    unet = training_models.tiny_model().model.diffusion_model
+    settings = training_models.fast_settings()
+    run = state.TrainingState(trainable.TrainableAdapter.from_unet(unet, 1, settings), settings, 4)
+    run.save(tmp_path)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    (tmp_path / "checkpoint.pt.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="could not be written .* Make room and start again"):
+        run.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
 def test_out_of_memory_says_what_to_lower(tmp_path, monkeypatch):
