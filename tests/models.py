@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import comfy.model_management
+import dataclasses
+
+import comfy.ldm.flux.model
 import comfy.model_patcher
 import comfy.samplers
 import comfy.supported_models
@@ -111,25 +113,26 @@ def comfy_model(
 
 def tiny_dit() -> comfy.model_patcher.ModelPatcher:
     """A Flux model of one block: a transformer, which has no cross-attention layers to adapt."""
-    config = comfy.supported_models.Flux(
-        {
-            "image_model": "flux",
-            "in_channels": 16,
-            "out_channels": 16,
-            "vec_in_dim": 8,
-            "context_in_dim": 8,
-            "hidden_size": 16,
-            "mlp_ratio": 1.0,
-            "num_heads": 1,
-            "depth": 1,
-            "depth_single_blocks": 1,
-            "axes_dim": [4, 6, 6],
-            "theta": 10000,
-            "patch_size": 2,
-            "qkv_bias": True,
-            "guidance_embed": False,
-        }
-    )
+    values = {
+        "in_channels": 16,
+        "out_channels": 16,
+        "vec_in_dim": 8,
+        "context_in_dim": 8,
+        "hidden_size": 16,
+        "mlp_ratio": 1.0,
+        "num_heads": 1,
+        "depth": 1,
+        "depth_single_blocks": 1,
+        "axes_dim": [4, 6, 6],
+        "theta": 10000,
+        "patch_size": 2,
+        "qkv_bias": True,
+        "guidance_embed": False,
+        "txt_ids_dims": [],
+    }
+    known = {field.name for field in dataclasses.fields(comfy.ldm.flux.model.FluxParams)}  # differ between versions
+    values = {name: value for name, value in values.items() if name in known}
+    config = comfy.supported_models.Flux({"image_model": "flux", **values})
     config.set_inference_dtype(torch.float32, None)
     device = torch.device("cpu")
     return comfy.model_patcher.ModelPatcher(config.get_model({}), load_device=device, offload_device=device)
