@@ -94,25 +94,51 @@ def extract_features(
         raise ValueError(f"Unknown pooling {pooling!r}; expected one of {', '.join(POOLINGS)}.")
     entry = model.entry
     name = layer or (entry.layer.name if entry.layer else "")
-    module = _layer(model, name)
+    read = _LayerReader(model, name, pooling)
     check_images(images, [entry], protocol)
     progress = progress or comfy.utils.ProgressBar(len(images))
-    chosen = [pooling]
+    tensor = run_in_batches(model, images, read, protocol, batch_size, progress)
+    return Features(tensor, entry.name, name, read.pooling)
 
-    def pooled(batch: Tensor) -> Tensor:
-        positions = _positions(model.patcher.model, module, name, batch)
-        if positions is None:  # several rows per image: only alone is it clear whose they are
-            return torch.cat([pooled(image) for image in batch.split(1)])
-        chosen[0] = chosen[0] or ("none" if positions.shape[1] == 1 else "mean")
-        if chosen[0] == "none" and positions.shape[1] > 1:
+
+class _LayerReader:
+    """Scores batches and returns a layer's pooled activations, ``[n, 3, H, W]`` -> ``[n, dim]``."""
+
+    def __init__(self, model: IQAModel, name: str, pooling: str):
+        self.model, self.name, self.pooling = model, name, pooling
+        self.module = _layer(model, name)
+        self.alone = False  # the layer has several rows per image, and only alone is it clear whose they are
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        if self.alone and len(batch) > 1:
+            return torch.cat([self(image) for image in batch.split(1)])
+        positions = self._positions(batch)
+        if positions is None:
+            self.alone = True
+            return self(batch)
+        self.pooling = self.pooling or ("none" if positions.shape[1] == 1 else "mean")
+        if self.pooling == "none" and positions.shape[1] > 1:
             raise ValueError(
-                f"Layer {name} of {entry.name} has {positions.shape[1]} positions per image, so its activations are no "
-                "vector; choose pooling mean, max or mean+std."
+                f"Layer {self.name} of {self.model.entry.name} has {positions.shape[1]} positions per image, so its "
+                "activations are no vector; choose pooling mean, max or mean+std."
             )
-        return POOLINGS[chosen[0]](positions)
+        return POOLINGS[self.pooling](positions)
 
-    tensor = run_in_batches(model, images, pooled, protocol, batch_size, progress)
-    return Features(tensor, entry.name, name, chosen[0])
+    def _positions(self, batch: Tensor) -> Tensor | None:
+        """Activations ``[n, positions, channels]``; None if it is unclear which rows belong to which image."""
+        outputs: list[Tensor] = []
+        hook = self.module.register_forward_hook(lambda _, inputs, output: outputs.append(_rows(output, self.name)))
+        try:
+            self.model.patcher.model(batch)
+        finally:
+            hook.remove()
+        if not outputs:
+            raise ValueError(f"Layer {self.name} does not run when an image is scored; choose another.")
+        if len(batch) == 1:
+            return torch.cat([output.flatten(0, 1) for output in outputs])[None]
+        rows, positions = outputs[0].shape[:2]
+        clear = len(outputs) == 1 and rows == len(batch) != positions  # [n, n, D] could be tokens first, as in CLIP
+        return outputs[0] if clear else None
 
 
 def _layer(model: IQAModel, name: str) -> nn.Module:
@@ -133,24 +159,7 @@ def _some(layers: dict[str, nn.Module], count: int = 8) -> str:
     return ", ".join(names[-count:]) + (f" ({len(names)} in all)" if len(names) > count else "")
 
 
-def _positions(score, module: nn.Module, name: str, batch: Tensor) -> Tensor | None:
-    """Activations ``[images, positions, channels]``; None if a batch of several gives not one row per image."""
-    outputs: list[Tensor] = []
-    hook = module.register_forward_hook(lambda module, inputs, output: outputs.append(_tensor(output, name)))
-    try:
-        score(batch)
-    finally:
-        hook.remove()
-    if not outputs:
-        raise ValueError(f"Layer {name} does not run when an image is scored; choose another.")
-    if len(batch) == 1:
-        return torch.cat([output.flatten(0, 1) for output in outputs])[None]
-    rows, positions = outputs[0].shape[:2]
-    clear = len(outputs) == 1 and rows == len(batch) != positions  # [n, n, D] could be tokens first, as in CLIP
-    return outputs[0] if clear else None
-
-
-def _tensor(output, name: str) -> Tensor:
+def _rows(output, name: str) -> Tensor:
     """A layer's output as float32 ``[rows, positions, channels]``; of several outputs the first."""
     while isinstance(output, (tuple, list)) and output:
         output = output[0]
