@@ -37,7 +37,8 @@ class Settings:
     """How the base model is trained; ``ema`` is the decay of the averaged weights per step."""
 
     batch: int = 16
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 6e-4
+    text_learning_rate: float = 3e-4  # at the UNet's rate it loses the colour words again
     warm_up: int = 150
     ema: float = 0.998
     text_dropout: float = 0.1
@@ -136,9 +137,8 @@ class BaseTraining:
         self.workers = min(os.cpu_count(), 4)
         self.pool = ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(1,))
         self.average = {name: weight.clone() for name, weight in weights.state_dict().items()}
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, settings.learning_rate, (0.9, 0.99), weight_decay=0.01, fused=True
-        )
+        groups = [{"params": list(weights[part].parameters())} for part in ("unet", "text_encoder")]
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
         self.data = MixedQuality(SceneCache(work / "scenes"), settings)
         self.step, self.seconds, self.losses = 0, 0.0, []
         if self.file.exists():
@@ -173,10 +173,10 @@ class BaseTraining:
             **asdict(self.settings),
         }
 
-    def learning_rate(self) -> float:
-        """Constant after a warm-up, with a linear decay over the last quarter."""
+    def schedule(self) -> float:
+        """Factor of the learning rates: constant after a warm-up, with a linear decay over the last quarter."""
         rise, fall = (self.step + 1) / self.settings.warm_up, (self.steps - self.step) / (self.steps / 4)
-        return self.settings.learning_rate * min(1, rise, fall)
+        return min(1, rise, fall)
 
     def advance(self) -> float:
         """One step; returns its loss."""
@@ -184,8 +184,9 @@ class BaseTraining:
         pictures, captions = self.data.batch(self.step)
         loss = self._gradients(SpaceToDepth().encode(pictures * 2 - 1), tokenize(captions))
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
+        rates = (self.settings.learning_rate, self.settings.text_learning_rate)
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * self.schedule()
         self.optimizer.step()
         self.step += 1
         self._update_average()
