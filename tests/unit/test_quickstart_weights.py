@@ -1,0 +1,58 @@
+"""The weights in the repository do what the model card says."""
+
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+import nodes
+from comfyui_runtime import room
+
+WEIGHTS = room("quickstart.model").WEIGHTS
+scenes, distortions, iqa = (room(f"quickstart.{name}") for name in ("scenes", "distortions", "iqa"))
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    """Clean scenes, distorted scenes, kinds and severities; one object each, seeds that training never used."""
+    seeds = scenes.HELD_OUT_SEEDS[20_000:20_120]
+    chosen = [scenes.sample_scene(seed, two_objects=0) for seed in seeds]
+    render = room("quickstart.rendering").render
+    clean = torch.stack([torch.from_numpy(render(scene)) for scene in chosen]).movedim(-1, 1).float() / 255
+    return chosen, clean, *distortions.distort_randomly(clean, 1 / 8, torch.Generator().manual_seed(1))
+
+
+def test_weights_stay_small():
+    assert sum(file.stat().st_size for file in WEIGHTS.glob("*.safetensors")) < 12e6
+
+
+def test_iqa_model_ranks_held_out_scenes(held_out):
+    _, clean, distorted, _, _ = held_out
+    model, _ = iqa.load_iqa(WEIGHTS)
+    with torch.no_grad():
+        predicted = model(distorted).flatten()
+    assert spearmanr(predicted, iqa.QualityTarget()(distorted, clean)).statistic > 0.8
+
+
+def test_reader_reads_clean_scenes(held_out):
+    chosen, clean, *_ = held_out
+    reader, _ = room("quickstart.attributes").load_reader(WEIGHTS)
+    read = reader.read(clean)
+    for name, least in (("colour", 0.85), ("shape", 0.7), ("texture", 0.85)):
+        truth = [getattr(scene.things[0], name, None) or getattr(scene, name, None) for scene in chosen]
+        hits = sum(a == b for a, b in zip(read[name], truth, strict=True)) / len(chosen)
+        assert hits >= least, f"{name}: {hits:.2f}"
+
+
+def test_background_follows_the_prompt():
+    """Ten steps of ComfyUI's sampler: a navy background comes out bluer and darker than a beige one."""
+    model, clip, vae = room("quickstart.model").load_quickstart()
+    encode = nodes.CLIPTextEncode().encode
+    empty = encode(clip, "")[0]
+    latent = {"samples": torch.zeros(2, 12, 32, 32)}
+    means = {}
+    for colour in ("navy", "beige"):
+        positive = encode(clip, f"a plain white circle on a {colour} gradient")[0]
+        result = nodes.KSampler().sample(model, 3, 10, 3.0, "euler", "normal", positive, empty, latent)[0]
+        means[colour] = vae.decode(result["samples"]).mean((0, 1, 2))
+    assert means["navy"].mean() < means["beige"].mean() - 0.15
+    assert means["navy"][2] - means["navy"][0] > means["beige"][2] - means["beige"][0] + 0.1
