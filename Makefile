@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: setup test lint benchmarks clean
+.PHONY: setup demo test lint benchmarks clean
 
 setup: .venv/.ready
 
@@ -15,6 +15,10 @@ setup: .venv/.ready
 	$(VENV)/python comfyui_runtime.py requirements > .venv/comfyui-requirements.txt
 	$(VENV)/pip install --quiet -r .venv/comfyui-requirements.txt -r requirements-dev.txt
 	touch $@
+
+# make demo PROMPT="a dotted blue heart on beige fabric"
+demo: setup
+	$(VENV)/python -m quickstart.demo --prompt "$(PROMPT)"
 
 test: setup
 	$(VENV)/python -m pytest tests

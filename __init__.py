@@ -7,17 +7,19 @@ from comfy_api.latest import ComfyExtension
 from typing_extensions import override
 
 WEB_DIRECTORY = "./web"
+QUICKSTART_ADAPTERS = os.path.join(os.path.dirname(__file__), "quickstart", "weights", "adapters")
 
 
-def _register_model_folder(name: str, extensions: set[str]) -> None:
+def _register_model_folder(name: str, extensions: set[str], *embedded: str) -> None:
     """Make ``models/<name>/`` a model folder of ComfyUI, beside any that extra_model_paths.yaml gave it."""
     folder = os.path.join(folder_paths.models_dir, name)
     os.makedirs(folder, exist_ok=True)
-    folder_paths.add_model_folder_path(name, folder)
+    for path in (folder, *embedded):
+        folder_paths.add_model_folder_path(name, path)
     folder_paths.folder_names_and_paths[name][1].update(extensions)
 
 
-_register_model_folder("iqa_adapter", {".safetensors", ".bin"})
+_register_model_folder("iqa_adapter", {".safetensors", ".bin"}, QUICKSTART_ADAPTERS)
 _register_model_folder("iqa", {".safetensors", ".pth", ".pt"})
 
 

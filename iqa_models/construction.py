@@ -28,7 +28,7 @@ import torchvision
 from pyiqa.default_model_configs import DEFAULT_CONFIGS
 from torch import nn
 
-from . import weights
+from . import taps, weights
 
 # embed_dim, image_resolution, vision_layers, vision_width, vision_patch_size, context_length, vocab_size,
 # transformer_width, transformer_heads, transformer_layers of OpenAI's CLIP (arXiv 2103.00020, tables 19 and 20)
@@ -40,12 +40,13 @@ CLIP_SHAPES = {
 _one_at_a_time = Lock()
 
 
-def build(metric: str, files: Mapping[str, Path]) -> nn.Module:
+def build(metric: str, files: Mapping[str, Path], tap: str = "") -> nn.Module:
     """The architecture of a metric in evaluation mode, in float32 on the CPU, without gradients of its weights.
 
     Args:
         metric: pyiqa's name.
         files: where the metric's weight files are, by file name. What is not named keeps its initial weights.
+        tap: feature layer that hooks shall reach (see :mod:`.taps`).
 
     Raises:
         ValueError: a file is damaged, unsafe, or does not hold exactly what the architecture needs.
@@ -64,6 +65,7 @@ def build(metric: str, files: Mapping[str, Path]) -> nn.Module:
                 raise ValueError(f"{names} does not hold the weights of {metric}: {reason}") from error
     if isinstance(getattr(net, "clip_model", None), list):  # pyiqa hides CLIP from its own checkpoints in a list
         net.clip_model = nn.ModuleList(net.clip_model)  # but it must move between devices with the rest
+    taps.add_tap(net, tap)
     return net.eval().requires_grad_(False)
 
 

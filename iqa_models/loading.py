@@ -51,28 +51,26 @@ class ScoringModel(nn.Module):
             return self.net(images.to(self.dtype)).reshape(-1).float()
 
 
-def load_iqa_model(name: str, download_if_missing: bool = False) -> IQAModel:
-    """Build a metric with its weights. Nothing is fetched unless allowed.
+def load_iqa_model(name: str) -> IQAModel:
+    """Build a metric with its weights. Nothing is fetched.
 
     Args:
         name: metric of the catalogue.
-        download_if_missing: fetch what is neither in ``models/iqa/`` nor in a cache.
 
     Raises:
         ValueError: unknown or unsupported metric; damaged, unsafe or wrong file.
         FileNotFoundError: weights are missing; the message says which, where they belong and where they come from.
-        OSError: a download failed.
     """
     entry = catalogue.find(name)
     if not entry.supported:
         raise ValueError(f"{entry.name} cannot be used here: {entry.why_not}")
     files = {file.name: weights.locate(file) for file in entry.weights}
     absent = [file for file in entry.weights if files[file.name] is None]
-    if absent and not download_if_missing:
+    if absent:
         raise weights.missing(entry.name, absent)
     from . import construction  # pyiqa takes seconds to import, which only those who use it should wait
 
-    net = construction.build(entry.name, files)
+    net = construction.build(entry.name, files, entry.layer.name if entry.layer else "")
     device = comfy.model_management.get_torch_device()
     model = ScoringModel(net, _dtype(entry, net, device))
     return IQAModel(entry, ModelPatcher(model, device, comfy.model_management.unet_offload_device()))

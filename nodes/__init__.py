@@ -2,7 +2,8 @@
 
 from .apply import IQAAdapterApply
 from .conditioning import IQAConditioningQuality, IQAQualityEmbed
-from .loaders import IQAAdapterLoader
+from .loaders import IQAAdapterLoader, IQAModelLoader
+from .quickstart import IQAQuickstartModel
 from .reference import IQAMixFeatures, IQAReferenceEmbed, IQAReferenceFeatures
 from .scoring import IQAScoreImages, IQASelectBest
 
@@ -11,9 +12,11 @@ NODES = [
     IQAQualityEmbed,
     IQAConditioningQuality,
     IQAAdapterApply,
+    IQAModelLoader,
     IQAScoreImages,
     IQASelectBest,
     IQAReferenceFeatures,
     IQAMixFeatures,
     IQAReferenceEmbed,
+    IQAQuickstartModel,
 ]

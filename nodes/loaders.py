@@ -10,9 +10,11 @@ from comfy_api.latest import io
 
 from ..adapter.checkpoint import Adapter, load_adapter
 from ..adapter.metadata import Metadata
+from ..iqa_models import catalogue
+from ..iqa_models.loading import load_iqa_model
 from ..iqa_models.statistics import cc3m_statistics
 from ..iqa_models.targets import unknown_metric
-from .schema import IQAAdapterType, advanced, schema
+from .schema import IQAAdapterType, IQAModelType, advanced, schema
 
 
 class IQAAdapterLoader(io.ComfyNode):
@@ -69,6 +71,36 @@ class IQAAdapterLoader(io.ComfyNode):
         adapter = cls._loaded.get(key) or load_adapter(path, _description(metrics))
         cls._loaded[key] = adapter
         return io.NodeOutput(adapter)
+
+
+class IQAModelLoader(io.ComfyNode):
+    """A metric of the catalogue -> IQA_MODEL."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="IQAModelLoader",
+            display_name="Load IQA Model",
+            search_aliases=["pyiqa", "image quality metric", "aesthetic model", "iqa metric"],
+            description="Loads a no-reference image-quality or aesthetics model of pyiqa from files in "
+            "ComfyUI/models/iqa/ or the caches of pyiqa and torch hub. Nothing in a file can run code.",
+            inputs=[
+                io.Combo.Input(
+                    "metric",
+                    options=[name for name in catalogue.names() if catalogue.find(name).supported],
+                    default="piqe",
+                    tooltip="The metric. piqe and entropy need no file; for the others a missing file is named with "
+                    "its source and its folder.",
+                )
+            ],
+            outputs=[
+                IQAModelType.Output(display_name="iqa_model", tooltip="For Score Images and Reference Activations.")
+            ],
+        )
+
+    @classmethod
+    def execute(cls, metric: str) -> io.NodeOutput:
+        return io.NodeOutput(load_iqa_model(metric))
 
 
 def _path(adapter_name: str) -> str:

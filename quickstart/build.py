@@ -46,16 +46,23 @@ def _reader(work: Path, epochs: int) -> None:
     print(train_reader(work, epochs))
 
 
+def _score(work: Path, steps: int) -> None:
+    from .score_adapter import train_score_adapter
+
+    print(train_score_adapter(work, steps))
+
+
 def _export(work: Path, _steps: int) -> None:
     """Put the trained weights where the nodes load them."""
     from .model import WEIGHTS
 
-    WEIGHTS.mkdir(exist_ok=True)
-    for file in sorted(work.glob("*.safetensors")):
-        part = WEIGHTS / f"{file.name}.part"
+    for file in sorted([*work.glob("*.safetensors"), *work.glob("adapters/*.safetensors")]):
+        target = WEIGHTS / file.relative_to(work)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f"{file.name}.part")
         shutil.copyfile(file, part)
-        os.replace(part, WEIGHTS / file.name)
-        print(f"{WEIGHTS / file.name}: {file.stat().st_size / 1e6:.2f} MB")
+        os.replace(part, target)
+        print(f"{target}: {file.stat().st_size / 1e6:.2f} MB")
 
 
 # Each stage with the default of --steps
@@ -64,6 +71,7 @@ STAGES = {
     "base": (_base, 12000),
     "iqa": (_iqa, 12),
     "reader": (_reader, 3),
+    "score": (_score, 420),
     "export": (_export, 0),
 }
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
 from ..adapter.checkpoint import save_adapter
 from ..adapter.metadata import Metadata
@@ -26,9 +26,14 @@ from .scenes import sample_scene
 
 METRICS = ("quickstart_iqa", "colourfulness")
 RANKS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
-ADAPTER_FOLDER = Path(__file__).parent / "weights" / "adapters"
-SCORE_ADAPTER = "quickstart_score.safetensors"
-SETTINGS = {"batch_size": 24, "learning_rate": 1e-3, "late_learning_rate": 2e-4, "precision": "float32", "tokens": 2}
+SCORE_ADAPTER = Path("adapters") / "quickstart_score.safetensors"  # below the work folder and below weights/
+SETTINGS = {
+    "batch_size": 24,
+    "learning_rate": 5e-3,
+    "late_learning_rate": 1e-3,
+    "precision": "float32",
+    "tokens": 4,
+}
 
 
 class ScoredScenes(Dataset):
@@ -87,20 +92,14 @@ def train_score_adapter(work: Path, steps: int, pictures: int = 6000) -> Path:
         origin=f"quickstart.build, {steps} steps of {SETTINGS['batch_size']}",
     )
     settings = TrainingSettings(steps=steps, **SETTINGS)
-    adapter = train(scenes.model, scenes, settings, work / "score_adapter", metadata, scenes.empty_text, report)
     target = work / SCORE_ADAPTER
+    target.parent.mkdir(exist_ok=True)
+    with tqdm(total=steps, desc="score adapter", unit="step", mininterval=10) as progress:
+
+        def report(step: int, loss: float) -> None:
+            progress.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            progress.update(step - progress.n)
+
+        adapter = train(scenes.model, scenes, settings, work / "score_adapter", metadata, scenes.empty_text, report)
     save_adapter(adapter, target, torch.float16)
     return target
-
-
-def report(step: int, loss: float) -> None:
-    if step % 10 == 0:
-        print(f"score adapter: step {step}, loss {loss:.4f}", flush=True)
-
-
-def install(work: Path) -> None:
-    """Copy the adapter into the pack."""
-    ADAPTER_FOLDER.mkdir(parents=True, exist_ok=True)
-    partial = ADAPTER_FOLDER / (SCORE_ADAPTER + ".part")
-    partial.write_bytes((work / SCORE_ADAPTER).read_bytes())
-    os.replace(partial, ADAPTER_FOLDER / SCORE_ADAPTER)

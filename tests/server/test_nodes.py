@@ -9,8 +9,8 @@ import models
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from comfyui_client import GraphRefused
 
+from comfyui_client import GraphRefused
 from comfyui_runtime import room
 
 checkpoint = room("adapter.checkpoint")
