@@ -10,6 +10,10 @@ import json
 from pathlib import Path
 
 LEVELS = (1, 25, 50, 75, 99)  # per cent
+PREVIEW = (
+    "The embedded model is an early checkpoint: the graph runs from end to end, but the pictures are rough and hardly "
+    "follow the requested quality yet (see quickstart/MODEL_CARD.md)."
+)
 WORKFLOW = Path("workflows/api/quickstart_quality_sweep.json")
 
 
@@ -54,7 +58,7 @@ def report(pictures: dict[int, list[Path]], sheet: Path) -> str:
         lines.append(f"{level:>7} %  {quality:>16.3f}  {colourfulness(images).mean().item():>13.1f}")
         rows.append((f"quality {level} %\nmeasured {quality:.2f}", images))
     contact_sheet(rows, sheet)
-    return "\n".join([*lines, f"Pictures: {sheet.resolve()}"])
+    return "\n".join([*lines, PREVIEW, f"Pictures: {sheet.resolve()}"])
 
 
 if __name__ == "__main__":
