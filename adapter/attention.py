@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from comfy.ldm.modules.attention import attention_pytorch, optimized_attention
+from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor
 
 from .sampling import resize_mask, sigma_of
@@ -62,17 +62,7 @@ class QualityAttention:
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict) -> Tensor:
         """q ``[rows, pixels, C]``, k and v ``[rows, text tokens, C]`` -> ``[rows, pixels, C]``"""
-        if self.previous is not None:
-            out = self.previous(q, k, v, extra_options)
-        else:
-            out = optimized_attention(
-                q,
-                k,
-                v,
-                extra_options["n_heads"],
-                attn_precision=extra_options["attn_precision"],
-                transformer_options=extra_options,
-            )
+        out = (self.previous or _attention)(q, k, v, extra_options)
         plan = extra_options.get(PLANS, {}).get(self.application)
         if plan is not None:
             out = self._attend(out, q, plan, extra_options)
@@ -83,7 +73,7 @@ class QualityAttention:
 
     def _attend(self, out: Tensor, q: Tensor, plan: Plan, extra_options: dict) -> Tensor:
         keys, values = plan.keys_values[..., self.keys], plan.keys_values[..., self.values]
-        attended = attention_pytorch(q, keys, values, extra_options["n_heads"])
+        attended = _attention(q, keys, values, extra_options)
         if plan.mask is None:
             return torch.add(out, attended, alpha=self.strength)
         mask = plan.mask_at(tuple(extra_options["activations_shape"][-2:]))
@@ -113,3 +103,15 @@ class QualityAttention:
     def models(self) -> list:
         """Models that the patch before brings along."""
         return self.previous.models() if hasattr(self.previous, "models") else []
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, extra_options: dict) -> Tensor:
+    """Attention as ComfyUI's own layers call it: chosen kernel, precision and overrides included."""
+    return optimized_attention(
+        q,
+        k,
+        v,
+        extra_options["n_heads"],
+        attn_precision=extra_options["attn_precision"],
+        transformer_options=extra_options,
+    )
