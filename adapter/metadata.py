@@ -24,6 +24,7 @@ class Metadata:
         metrics: for score adapters, one mapping per input in order: ``name``, ``mean``, ``std``, ``percentiles`` (rank
             -> raw score), optionally ``min`` and ``max``. A mapping with only a ``name`` has unknown statistics.
         iqa_model, layer, pooling: for reference adapters, where the activations were taken.
+        protocol: for reference adapters, how pictures were scaled before: ``"as is"``, or their side in pixels.
         feature_mean, feature_std: for reference adapters, per activation; empty means raw activations.
         origin: free text about how the adapter was made.
         version: of this format.
@@ -40,6 +41,7 @@ class Metadata:
     iqa_model: str = ""
     layer: str = ""
     pooling: str = ""
+    protocol: str = "512"
     feature_mean: tuple[float, ...] = ()
     feature_std: tuple[float, ...] = ()
     origin: str = ""

@@ -7,6 +7,7 @@ the colours under transparent pixels mean nothing; values above 1 (HDR) or below
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from .catalogue import Entry
     from .loading import IQAModel
 
-PROTOCOLS = ("as is", "512")  # "512": the size at which the adapters' training images were scored
-PROTOCOL_SIDE = 512
+# "512": the size at which the paper's adapters saw their training images; "64": the quickstart's.
+PROTOCOLS = ("as is", "512", "64")
 PIXELS_PER_BATCH = {"cpu": 2**20, "other": 2**22}  # of the automatic batch size: 4 and 16 images of 512x512
 WORKING_BYTES_PER_PIXEL = 1024  # estimate of a convolutional network's activations, for ComfyUI's memory planning
 
@@ -41,7 +42,8 @@ def run_in_batches(
         model: is brought to its device first, beside or instead of what else ComfyUI holds there.
         images: ``[batch, height, width, channels]``, 0...1, that passed :func:`check_images`.
         call: ``[n, 3, H, W]`` float32 on the model's device -> ``[n, ...]``.
-        protocol: ``"as is"``, or ``"512"`` to scale every image to 512x512 (bilinear, antialiased) first.
+        protocol: ``"as is"``, or ``"512"`` or ``"64"`` to scale every image to that many pixels on each side (bilinear,
+            antialiased) first.
         batch_size: images at once; 0 chooses by size of image and kind of device.
         progress: advances by one per image.
 
@@ -52,7 +54,7 @@ def run_in_batches(
         comfy.model_management.InterruptProcessingException: the user cancelled; asked before every batch.
     """
     device = model.patcher.load_device
-    pixels = _pixels(images, protocol)
+    pixels = math.prod(_size(images, protocol))
     size = batch_size if batch_size and model.entry.batch_safe else automatic_batch_size(model.entry, pixels, device)
     size = min(size, len(images))
     working_memory = size * pixels * WORKING_BYTES_PER_PIXEL
@@ -89,7 +91,7 @@ def check_images(images: Tensor, entries: Sequence[Entry], protocol: str) -> Non
     if images.amin().isnan():
         first = next(number for number, image in enumerate(images, 1) if image.isnan().any())
         raise ValueError(f"Image {first} of {len(images)} contains NaN and cannot be judged; look at what made it.")
-    height, width = (PROTOCOL_SIDE,) * 2 if protocol == "512" else images.shape[1:3]
+    height, width = _size(images, protocol)
     for entry in entries:
         if min(height, width) < entry.minimum_side:
             raise ValueError(
@@ -111,9 +113,9 @@ def model_input(images: Tensor, protocol: str, device: torch.device) -> Tensor:
     elif pixels.shape[1] == 4:
         colour, alpha = pixels[:, :3], pixels[:, 3:]
         pixels = colour * alpha + (1 - alpha)
-    if protocol == "512":
-        side = (PROTOCOL_SIDE, PROTOCOL_SIDE)
-        pixels = torch.nn.functional.interpolate(pixels, side, mode="bilinear", antialias=True)
+    size = _size(images, protocol)
+    if size != pixels.shape[2:]:
+        pixels = torch.nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True)
     return pixels.contiguous()
 
 
@@ -134,6 +136,6 @@ def automatic_batch_size(entry: Entry, pixels: int, device: torch.device) -> int
     return max(1, budget // pixels) if entry.batch_safe else 1
 
 
-def _pixels(images: Tensor, protocol: str) -> int:
-    """Pixels of one image as the model gets it."""
-    return PROTOCOL_SIDE**2 if protocol == "512" else images.shape[1] * images.shape[2]
+def _size(images: Tensor, protocol: str) -> tuple[int, int]:
+    """Height and width of an image as the model gets it."""
+    return tuple(images.shape[1:3]) if protocol == "as is" else (int(protocol), int(protocol))

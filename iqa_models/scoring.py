@@ -125,7 +125,7 @@ def score_images(
     Args:
         models: different metrics.
         images: ``[batch, height, width, channels]``, 0...1; see :mod:`.batches` for grey, RGBA and HDR.
-        protocol: ``"as is"``, or ``"512"``: scaled to 512x512 (bilinear), for which the CC3M statistics hold.
+        protocol: one of :data:`.batches.PROTOCOLS`; the CC3M statistics hold for ``"512"``.
         batch_size: images at once for batch-safe metrics; 0 chooses.
         progress: advances by one per image and model; a ComfyUI progress bar of its own if None.
 

@@ -35,7 +35,8 @@ class IQAReferenceFeatures(io.ComfyNode):
                 IQAAdapterType.Input(
                     "iqa_adapter",
                     optional=True,
-                    tooltip="The reference adapter to be used: layer and pooling are then those it was trained on.",
+                    tooltip="The reference adapter to be used: layer, pooling and protocol are then those it was "
+                    "trained on.",
                 ),
                 advanced(
                     io.String.Input(
@@ -60,8 +61,8 @@ class IQAReferenceFeatures(io.ComfyNode):
                         "protocol",
                         options=list(PROTOCOLS),
                         default="512",
-                        tooltip="512: scaled to 512x512 pixels first, as for the training of adapters. as is: the "
-                        "pictures in their own size.",
+                        tooltip="Without an adapter: 512 scales to 512x512 pixels first, as for the training of the "
+                        "paper's adapters, 64 as for the quickstart's; as is leaves the pictures in their own size.",
                     )
                 ),
                 advanced(
@@ -101,7 +102,8 @@ class IQAReferenceFeatures(io.ComfyNode):
         pooling = "" if pooling == "auto" else pooling
         if iqa_adapter is not None:
             _check(iqa_adapter, iqa_model.entry.name)
-            layer, pooling = iqa_adapter.metadata.layer, iqa_adapter.metadata.pooling
+            trained = iqa_adapter.metadata
+            layer, pooling, protocol = trained.layer, trained.pooling, trained.protocol
         shares = _numbers(weights)
         features = extract_features(iqa_model, images, layer.strip(), pooling, protocol)
         return io.NodeOutput(combine([features], shares) if references == MEAN else features)

@@ -35,7 +35,7 @@ class IQAScoreImages(io.ComfyNode):
                     options=list(PROTOCOLS),
                     default=PROTOCOLS[0],
                     tooltip="as is: the pictures in their own size. 512: scaled to 512x512 pixels first, as the "
-                    "pictures were on which adapters and percentiles are based.",
+                    "pictures were on which adapters and percentiles are based. 64: the size of the quickstart.",
                 ),
                 advanced(
                     io.Int.Input(
