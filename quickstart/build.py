@@ -47,9 +47,15 @@ def _reader(work: Path, epochs: int) -> None:
 
 
 def _score(work: Path, steps: int) -> None:
-    from .score_adapter import train_score_adapter
+    from .adapters import SCORE, train_adapter
 
-    print(train_score_adapter(work, steps))
+    print(train_adapter(SCORE, work, steps))
+
+
+def _reference(work: Path, steps: int) -> None:
+    from .adapters import REFERENCE, train_adapter
+
+    print(train_adapter(REFERENCE, work, steps))
 
 
 def _export(work: Path, _steps: int) -> None:
@@ -70,8 +76,9 @@ STAGES = {
     "scenes": (_scenes, 30000),
     "base": (_base, 12000),
     "iqa": (_iqa, 12),
-    "reader": (_reader, 3),
-    "score": (_score, 420),
+    "reader": (_reader, 6),
+    "score": (_score, 800),
+    "reference": (_reference, 1200),
     "export": (_export, 0),
 }
 

@@ -19,6 +19,7 @@ from safetensors import safe_open
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
+from .dead_leaves import dead_leaves_pictures
 from .distortions import KINDS, distort_randomly
 from .export import write_weights
 from .photos import photo_crops
@@ -26,7 +27,10 @@ from .rendering import render
 from .scenes import HELD_OUT_SEEDS, sample_scene
 
 IQA_WEIGHTS = "iqa.safetensors"
-ARCHITECTURE = {"n1_nodes": 256, "n2_nodes": 256, "pretrained": None}
+IQA_MODEL = "quickstart_iqa"  # its name in the catalogue
+FEATURE_LAYER = "fc2"
+ARCHITECTURE = {"n_kers": 96, "n1_nodes": 256, "n2_nodes": 256, "pretrained": None}
+KIND_WEIGHT = 0.05  # of the second head's loss
 # Worst (0) and best (1) value of each metric: the 1st percentile of the training pictures, and an intact picture.
 TARGET_RANGES = {"fsim": (0.41, 1.0), "gmsd": (0.30, 0.0), "nlpd": (0.67, 0.0)}
 
@@ -75,13 +79,28 @@ def load_iqa(folder: Path) -> tuple[CNNIQA, dict]:
     return model.eval(), facts
 
 
-def train_iqa(work: Path, epochs: int, pictures: int = 10000, batch: int = 64) -> dict:
-    """Train, measure, write ``iqa.safetensors``; returns the facts of its header."""
+@torch.no_grad()
+def quality(model: CNNIQA, images: torch.Tensor) -> torch.Tensor:
+    """Scores, ``[N, 3, H, W]`` in 0…1 → ``[N]``."""
+    return torch.cat([model(part).flatten() for part in images.split(100)])
+
+
+def features(model: CNNIQA, images: torch.Tensor) -> torch.Tensor:
+    """Activations of the feature layer, ``[N, 3, H, W]`` in 0…1 → ``[N, 256]``."""
+    outputs = []
+    with model.get_submodule(FEATURE_LAYER).register_forward_hook(lambda *call: outputs.append(call[-1])):
+        quality(model, images)
+    return torch.cat(outputs)
+
+
+def train_iqa(work: Path, epochs: int, pictures: int = 7000, batch: int = 64) -> dict:
+    """Train on as many scenes as dead leaves, measure, write ``iqa.safetensors``; returns the facts of its header."""
     from .scene_cache import SceneCache
 
     cache = SceneCache(work / "scenes")
     seeds = np.arange(min(pictures, len(cache)))
-    make_iqa_data(work / "iqa_train.pt", torch.from_numpy(cache[seeds]).movedim(-1, 1).float() / 255, seed=1)
+    scenes = torch.from_numpy(cache[seeds]).movedim(-1, 1).float() / 255
+    make_iqa_data(work / "iqa_train.pt", torch.cat([scenes, dead_leaves_pictures(range(len(seeds)))]), seed=1)
     make_iqa_data(work / "iqa_scenes.pt", render_seeds(HELD_OUT_SEEDS[:800]), seed=2)
     make_iqa_data(work / "iqa_photos.pt", photo_crops(crops=50), seed=3)
 
@@ -101,7 +120,7 @@ def train_iqa(work: Path, epochs: int, pictures: int = 10000, batch: int = 64) -
             features.clear()
             images = _augment(images.float() / 255)
             loss = F.smooth_l1_loss(model(images).flatten(), target, beta=0.1)
-            loss = loss + 0.05 * F.cross_entropy(head(features[0]), kinds)
+            loss = loss + KIND_WEIGHT * F.cross_entropy(head(features[0]), kinds)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -1,0 +1,151 @@
+"""The quickstart's two adapters, trained by the pack's own loop on scenes of mixed quality.
+
+The score adapter is asked for quality (by the quickstart's IQA model) and colourfulness. The reference adapter is asked
+for the IQA model's activations of *another* picture with the same distortion of the same severity and direction, so
+that quality is all that the two have in common and no content can be copied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from ..adapter.checkpoint import save_adapter
+from ..adapter.metadata import Metadata
+from ..iqa_models.statistics import MetricStatistics
+from ..training.loop import train
+from ..training.settings import TrainingSettings
+from .captions import caption
+from .colourfulness import colourfulness
+from .dead_leaves import dead_leaves_pictures
+from .distortions import distort_randomly
+from .iqa import FEATURE_LAYER, IQA_MODEL, features, load_iqa, quality
+from .model import BLOCK, load_quickstart
+from .rendering import SIZE
+from .scene_cache import SceneCache
+from .scenes import sample_scene
+
+PICTURES = 6000
+CLEAN_SHARE = 1 / 8  # as many clean pictures as of each distortion
+DISTORTION_SEED = 11
+RANKS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
+SETTINGS = {
+    "batch_size": 24,
+    "learning_rate": 3e-3,
+    "late_learning_rate": 6e-4,
+    "ema_decay": 0.98,
+    "gradient_clip": 1.0,
+    "checkpoint_interval": 100,
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What distinguishes the two trainings: the quality input, its description, the number of tokens."""
+
+    name: str
+    tokens: int
+    measure: object  # (clean pictures, distorted pictures, work folder) -> (quality [N, m], Metadata)
+
+    @property
+    def file(self) -> Path:
+        """Below the work folder and below ``weights/``."""
+        return Path("adapters") / f"quickstart_{self.name}.safetensors"
+
+
+class MixedScenes(Dataset):
+    """Scenes with one random distortion each, as the training loop takes them."""
+
+    def __init__(self, work: Path):
+        cache = SceneCache(work / "scenes")
+        self.seeds = np.arange(min(PICTURES, len(cache)))
+        self.clean = torch.from_numpy(cache[self.seeds]).movedim(-1, 1).float() / 255
+        self.images = distort_alike(self.clean)
+        self.model, clip, _ = load_quickstart(work)
+        self.latents = self.model.model.process_latent_in(F.pixel_unshuffle(2 * self.images - 1, BLOCK))
+        self.texts = [encode(clip, caption(sample_scene(int(seed)), variant=0)) for seed in self.seeds]
+        self.empty_text = encode(clip, "")
+        self.quality = torch.empty(0)
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def __getitem__(self, index: int) -> dict:
+        return {"latent": self.latents[index], "quality": self.quality[index], **self.texts[index]}
+
+
+def distort_alike(clean: torch.Tensor) -> torch.Tensor:
+    """One distortion each; the same kind, severity and direction at the same place, whatever the pictures."""
+    return distort_randomly(clean, CLEAN_SHARE, torch.Generator().manual_seed(DISTORTION_SEED))[0]
+
+
+@torch.no_grad()
+def encode(clip, sentence: str) -> dict[str, torch.Tensor]:
+    """``text`` ``[tokens, width]`` and ``pooled`` ``[width]`` as CLIPTextEncode makes them."""
+    ((embedding, extra),) = clip.encode_from_tokens_scheduled(clip.tokenize(sentence))
+    return {"text": embedding[0].clone(), "pooled": extra["pooled_output"][0].clone()}
+
+
+def measure_scores(_clean: torch.Tensor, images: torch.Tensor, work: Path) -> tuple[torch.Tensor, Metadata]:
+    """Standardised quality and colourfulness of the training pictures."""
+    model, _ = load_iqa(work)
+    scores = torch.stack([quality(model, images), colourfulness(images)], 1)
+    known = [statistics(name, column) for name, column in zip((IQA_MODEL, "colourfulness"), scores.T, strict=True)]
+    mean, std = (torch.tensor([getattr(metric, field) for metric in known]) for field in ("mean", "std"))
+    return (scores - mean) / std, Metadata(metrics=tuple(metric.to_json() for metric in known))
+
+
+def measure_references(clean: torch.Tensor, _images: torch.Tensor, work: Path) -> tuple[torch.Tensor, Metadata]:
+    """Standardised activations of other pictures, distorted alike: half of them scenes, half dead leaves."""
+    model, _ = load_iqa(work)
+    half = len(clean) // 2
+    others = torch.cat([dead_leaves_pictures(range(half)), clean.roll(half, 0)[half:]])
+    activations = features(model, distort_alike(others))
+    mean, std = activations.mean(0), activations.std(0)
+    metadata = Metadata(
+        kind="reference",
+        iqa_model=IQA_MODEL,
+        layer=FEATURE_LAYER,
+        pooling="none",
+        protocol=str(SIZE),
+        feature_mean=tuple(mean.tolist()),
+        feature_std=tuple(std.tolist()),
+    )
+    return (activations - mean) / std, metadata
+
+
+SCORE = Kind("score", 4, measure_scores)
+REFERENCE = Kind("reference", 2, measure_references)
+
+
+def statistics(name: str, scores: torch.Tensor) -> MetricStatistics:
+    """Statistics of the training set."""
+    ranks = {float(rank): scores.quantile(rank / 100).item() for rank in RANKS}
+    extremes = {"minimum": scores.min().item(), "maximum": scores.max().item()}
+    aesthetic = name == "colourfulness"
+    return MetricStatistics(name, scores.mean().item(), scores.std().item(), ranks, **extremes, aesthetic=aesthetic)
+
+
+def train_adapter(kind: Kind, work: Path, steps: int) -> Path:
+    """Train, or go on training, and write the adapter; returns its file."""
+    scenes = MixedScenes(work)
+    scenes.quality, metadata = kind.measure(scenes.clean, scenes.images, work)
+    settings = TrainingSettings(steps=steps, tokens=kind.tokens, **SETTINGS)
+    target = work / kind.file
+    target.parent.mkdir(exist_ok=True)
+    with tqdm(total=steps, desc=f"{kind.name} adapter", unit="step", mininterval=10) as progress:
+
+        def report(step: int, loss: float) -> None:
+            progress.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            progress.update(step - progress.n)
+
+        folder = work / f"{kind.name}_adapter"
+        adapter = train(scenes.model, scenes, settings, folder, metadata, scenes.empty_text, report)
+    save_adapter(adapter, target, torch.float16)
+    return target

@@ -1,0 +1,61 @@
+"""Pictures with the statistics of photographs: opaque shapes of many sizes, each with its own tone and grain.
+
+Dead leaves with a power law of radii share edges and spectrum with natural images (Lee, Mumford and Huang, *Occlusion
+models for natural images*, IJCV 2001), and networks trained on them know photographs (Baradad et al., *Learning to see
+by looking at noise*, NeurIPS 2021). The IQA model and the reference adapter learn from them what the few objects of the
+scenes cannot teach.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from .rendering import SIZE, SUPERSAMPLING
+
+_LARGE = SIZE * SUPERSAMPLING
+_FREQUENCY = np.hypot(np.fft.fftfreq(_LARGE)[:, None], np.fft.rfftfreq(_LARGE)).clip(1 / _LARGE)
+
+
+def dead_leaves(seed: int) -> np.ndarray:
+    """The picture of a seed: uint8 ``[64, 64, 3]``, RGB."""
+    rng = np.random.default_rng([seed, 3])
+    labels = _leaves(rng)
+    base = rng.uniform(0.1, 0.9, 3)  # one light and one material over the whole picture, as in most photographs
+    tones = (base + rng.normal(0, rng.uniform(0.08, 0.3), (labels.max() + 1, 3))).clip(0, 1)
+    tones += (tones.mean(1, keepdims=True) - tones) * rng.random()  # saturation
+    grain = rng.uniform(0, 0.12, len(tones)) * (rng.random(len(tones)) < 0.7)
+    canvas = tones[labels] + (_cloud(rng, rng.uniform(0.3, 1.2)) * grain[labels])[..., None]
+    canvas *= 1 + 0.3 * _cloud(rng, 2.0)[..., None] * rng.random()  # uneven light
+    small = canvas.reshape(SIZE, SUPERSAMPLING, SIZE, SUPERSAMPLING, 3).mean((1, 3))
+    return (small.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def dead_leaves_pictures(seeds: range) -> torch.Tensor:
+    """``[len(seeds), 3, 64, 64]`` in 0…1."""
+    return torch.from_numpy(np.stack([dead_leaves(seed) for seed in seeds])).movedim(-1, 1).float() / 255
+
+
+def _leaves(rng: np.random.Generator) -> np.ndarray:
+    """Number of the uppermost leaf at every place, int ``[256, 256]``."""
+    count, smallest, largest = int(rng.integers(20, 1500)), rng.uniform(0.7, 4.0), rng.uniform(10, 40)
+    image = Image.new("I", (_LARGE, _LARGE))
+    pen = ImageDraw.Draw(image)
+    u = rng.random(count)
+    radii = smallest * largest / np.sqrt(u * smallest**2 + (1 - u) * largest**2) * SUPERSAMPLING  # density ~ r^-3
+    angles = np.sort(rng.uniform(0, 2 * np.pi, (count, 5)), 1)
+    centres = rng.uniform(0, _LARGE, (count, 2))
+    for number, (radius, (x, y), angle) in enumerate(zip(radii, centres, angles, strict=True), 1):
+        if number % 2:
+            pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=number)
+        else:
+            pen.polygon([(x + 1.3 * radius * np.cos(a), y + 1.3 * radius * np.sin(a)) for a in angle], fill=number)
+    return np.asarray(image)
+
+
+def _cloud(rng: np.random.Generator, exponent: float) -> np.ndarray:
+    """Noise with the amplitude spectrum f^-exponent, standard deviation 1, ``[256, 256]``."""
+    spectrum = np.fft.rfft2(rng.normal(size=(_LARGE, _LARGE))) / _FREQUENCY**exponent
+    noise = np.fft.irfft2(spectrum, s=(_LARGE, _LARGE))
+    return (noise - noise.mean()) / noise.std()
