@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from . import catalogue, weights
 from .catalogue import Entry
+from .download import download
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,23 +52,26 @@ class ScoringModel(nn.Module):
             return self.net(images.to(self.dtype)).reshape(-1).float()
 
 
-def load_iqa_model(name: str) -> IQAModel:
-    """Build a metric with its weights. Nothing is fetched.
+def load_iqa_model(name: str, download_if_missing: bool = False) -> IQAModel:
+    """Build a metric with its weights.
 
     Args:
         name: metric of the catalogue.
+        download_if_missing: fetch files that are nowhere on this computer; otherwise the network is never touched.
 
     Raises:
         ValueError: unknown or unsupported metric; damaged, unsafe or wrong file.
         FileNotFoundError: weights are missing; the message says which, where they belong and where they come from.
+        download.DownloadError: weights could not be fetched.
     """
     entry = catalogue.find(name)
     if not entry.supported:
         raise ValueError(f"{entry.name} cannot be used here: {entry.why_not}")
     files = {file.name: weights.locate(file) for file in entry.weights}
     absent = [file for file in entry.weights if files[file.name] is None]
-    if absent:
+    if absent and not download_if_missing:
         raise weights.missing(entry.name, absent)
+    files |= {file.name: download(file) for file in absent}
     from . import construction  # pyiqa takes seconds to import, which only those who use it should wait
 
     net = construction.build(entry.name, files, entry.layer.name if entry.layer else "")

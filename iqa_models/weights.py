@@ -51,7 +51,7 @@ def missing(model: str, files: list[WeightFile]) -> FileNotFoundError:
     folder = folder_paths.get_folder_paths(FOLDER)[0]
     sources = " and ".join(f"{file.name} from {file.source}" for file in files)
     return FileNotFoundError(
-        f"Weights of {model} are missing: put {sources} into {folder}."
+        f"Weights of {model} are missing: put {sources} into {folder}, or switch download_if_missing on."
     )
 
 

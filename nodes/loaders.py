@@ -91,7 +91,14 @@ class IQAModelLoader(io.ComfyNode):
                     default="piqe",
                     tooltip="The metric. piqe and entropy need no file; for the others a missing file is named with "
                     "its source and its folder.",
-                )
+                ),
+                io.Boolean.Input(
+                    "download_if_missing",
+                    default=False,
+                    optional=True,
+                    tooltip="Fetch files that are missing to models/iqa/; off: the network is never touched. "
+                    f"Sizes in MB, about: {_sizes()}.",
+                ),
             ],
             outputs=[
                 IQAModelType.Output(display_name="iqa_model", tooltip="For Score Images and Reference Activations.")
@@ -99,8 +106,13 @@ class IQAModelLoader(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, metric: str) -> io.NodeOutput:
-        return io.NodeOutput(load_iqa_model(metric))
+    def execute(cls, metric: str, download_if_missing: bool = False) -> io.NodeOutput:
+        return io.NodeOutput(load_iqa_model(metric, download_if_missing))
+
+
+def _sizes() -> str:
+    known = [catalogue.find(name) for name in catalogue.names()]
+    return ", ".join(f"{entry.name} {entry.download_mb:.0f}" for entry in known if entry.download_mb)
 
 
 def _path(adapter_name: str) -> str:
