@@ -3,7 +3,7 @@
 from .apply import IQAAdapterApply
 from .conditioning import IQAConditioningQuality, IQAQualityEmbed
 from .loaders import IQAAdapterLoader, IQAModelLoader
-from .quickstart import IQAQuickstartModel
+from .quickstart import IQAQuickstartModel, IQAQuickstartPhoto
 from .reference import IQAMixFeatures, IQAReferenceEmbed, IQAReferenceFeatures
 from .scoring import IQAScoreImages, IQASelectBest
 
@@ -19,4 +19,5 @@ NODES = [
     IQAMixFeatures,
     IQAReferenceEmbed,
     IQAQuickstartModel,
+    IQAQuickstartPhoto,
 ]

@@ -1,4 +1,4 @@
-"""The embedded tiny text-to-image model as a node."""
+"""The embedded tiny text-to-image model, and photographs to try as references."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
+from ..quickstart.distortions import KINDS, distort
 from ..quickstart.model import LATENT_CHANNELS, load_quickstart
+from ..quickstart.photos import SHOWN
+from ..quickstart.photos import photo as picture
 from ..quickstart.rendering import SIZE
 from .schema import schema
 
@@ -40,3 +43,35 @@ class IQAQuickstartModel(io.ComfyNode):
         model, clip, vae = load_quickstart(embedding_directory=folder_paths.get_folder_paths("embeddings"))
         latent = {"samples": torch.zeros(batch_size, LATENT_CHANNELS, SIZE // 2, SIZE // 2)}
         return io.NodeOutput(model, clip, vae, latent)
+
+
+class IQAQuickstartPhoto(io.ComfyNode):
+    """Nothing -> IMAGE: a small photograph with a chosen distortion."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="IQAQuickstartPhoto",
+            display_name="Quickstart Reference Photo",
+            search_aliases=["reference photo", "distortion", "degrade image"],
+            description="A photograph of the size of the quickstart's pictures, distorted as you like: a reference to "
+            "try quality transfer with.",
+            inputs=[
+                io.Combo.Input("photo", options=list(SHOWN), tooltip="Which photograph (they ship with scikit-image)."),
+                io.Combo.Input(
+                    "distortion", options=list(KINDS), default="motion_blur", tooltip="What is done to the photograph."
+                ),
+                io.Float.Input(
+                    "severity", default=0.8, min=0.0, max=1.0, step=0.05, tooltip="0 leaves it as it is, 1 is most."
+                ),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=2**32 - 1, tooltip="Draws noise and the direction of blur and shift."
+                ),
+            ],
+            outputs=[io.Image.Output(tooltip=f"{SIZE} x {SIZE} pixels.")],
+        )
+
+    @classmethod
+    def execute(cls, photo: str, distortion: str, severity: float, seed: int) -> io.NodeOutput:
+        generator = torch.Generator().manual_seed(seed)
+        return io.NodeOutput(distort(picture(photo), distortion, severity, generator).movedim(1, -1))

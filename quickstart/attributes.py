@@ -109,7 +109,10 @@ def train_reader(work: Path, epochs: int, batch: int = 64) -> dict:
         for chosen in torch.randperm(len(seeds))[: total // epochs * batch].split(batch):
             clean = torch.from_numpy(cache[seeds[chosen]]).movedim(-1, 1).float() / 255
             images, kinds, severity = distort_randomly(clean, CLEAN_SHARE, generator)
-            loss = _loss(reader(images), torch.cat([targets[chosen], kinds[:, None]], 1), severity)
+            with torch.autocast("cpu", torch.bfloat16):
+                outputs = reader(images)
+            outputs = {name: output.float() for name, output in outputs.items()}
+            loss = _loss(outputs, torch.cat([targets[chosen], kinds[:, None]], 1), severity)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -8,6 +8,7 @@ merge, and the reference adapter needs that.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -55,11 +56,11 @@ def render_seeds(seeds: range) -> torch.Tensor:
     return torch.from_numpy(np.stack([render(sample_scene(seed)) for seed in seeds])).movedim(-1, 1).float() / 255
 
 
-def make_iqa_data(file: Path, clean: torch.Tensor, seed: int, batch: int = 50) -> None:
+def make_iqa_data(file: Path, make_clean: Callable[[], torch.Tensor], seed: int, batch: int = 50) -> None:
     """Write distorted pictures, their kinds and targets; made once."""
     if file.exists():
         return
-    target, parts, generator = QualityTarget(), [], torch.Generator().manual_seed(seed)
+    clean, target, parts, generator = make_clean(), QualityTarget(), [], torch.Generator().manual_seed(seed)
     for start in tqdm(range(0, len(clean), batch), desc="IQA targets", unit="batch"):
         originals = clean[start : start + batch]
         pictures, kinds, severity = distort_randomly(originals, 1 / len(KINDS), generator)
@@ -99,10 +100,14 @@ def train_iqa(work: Path, epochs: int, pictures: int = 7000, batch: int = 64) ->
 
     cache = SceneCache(work / "scenes")
     seeds = np.arange(min(pictures, len(cache)))
-    scenes = torch.from_numpy(cache[seeds]).movedim(-1, 1).float() / 255
-    make_iqa_data(work / "iqa_train.pt", torch.cat([scenes, dead_leaves_pictures(range(len(seeds)))]), seed=1)
-    make_iqa_data(work / "iqa_scenes.pt", render_seeds(HELD_OUT_SEEDS[:800]), seed=2)
-    make_iqa_data(work / "iqa_photos.pt", photo_crops(crops=50), seed=3)
+
+    def mixed() -> torch.Tensor:
+        scenes = torch.from_numpy(cache[seeds]).movedim(-1, 1).float() / 255
+        return torch.cat([scenes, dead_leaves_pictures(range(len(seeds)))])
+
+    make_iqa_data(work / "iqa_train.pt", mixed, seed=1)
+    make_iqa_data(work / "iqa_scenes.pt", lambda: render_seeds(HELD_OUT_SEEDS[:800]), seed=2)
+    make_iqa_data(work / "iqa_photos.pt", lambda: photo_crops(crops=50), seed=3)
 
     torch.manual_seed(5)
     model, head = CNNIQA(**ARCHITECTURE), torch.nn.Linear(ARCHITECTURE["n2_nodes"], len(KINDS))
@@ -119,8 +124,10 @@ def train_iqa(work: Path, epochs: int, pictures: int = 7000, batch: int = 64) ->
             images, kinds, _, target = (column[chosen] for column in data)
             features.clear()
             images = _augment(images.float() / 255)
-            loss = F.smooth_l1_loss(model(images).flatten(), target, beta=0.1)
-            loss = loss + KIND_WEIGHT * F.cross_entropy(head(features[0]), kinds)
+            with torch.autocast("cpu", torch.bfloat16):
+                predicted, named = model(images).flatten(), head(features[0])
+            loss = F.smooth_l1_loss(predicted.float(), target, beta=0.1)
+            loss = loss + KIND_WEIGHT * F.cross_entropy(named.float(), kinds)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -1,11 +1,10 @@
-"""Photographs that ship with scikit-image and scikit-learn: never trained on, only measured on."""
+"""Photographs that ship with scikit-image and scikit-learn: never trained on, only measured on and shown."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import skimage
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -13,15 +12,23 @@ from PIL import Image
 _SKIMAGE = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png", "ihc.png", "brick.png",
             "grass.png", "gravel.png", "hubble_deep_field.jpg")  # fmt: skip
 _SKLEARN = ("china.jpg", "flower.jpg")
+SHOWN = {"astronaut": "astronaut.png", "cat": "chelsea.png", "coffee": "coffee.png", "rocket": "rocket.jpg"}
 
 
 def photo_files() -> list[Path]:
     """Paths of the twelve photographs."""
     import sklearn
 
-    skimage_folder = Path(skimage.__file__).parent / "data"
     sklearn_folder = Path(sklearn.__file__).parent / "datasets" / "images"
-    return [skimage_folder / name for name in _SKIMAGE] + [sklearn_folder / name for name in _SKLEARN]
+    return [_skimage_folder() / name for name in _SKIMAGE] + [sklearn_folder / name for name in _SKLEARN]
+
+
+def photo(name: str, size: int = 64) -> torch.Tensor:
+    """One of the ``SHOWN`` photographs, its central square reduced by area: ``[1, 3, size, size]`` in 0…1."""
+    pixels = _pixels(_skimage_folder() / SHOWN[name])
+    side = min(pixels.shape[1:])
+    top, left = ((length - side) // 2 for length in pixels.shape[1:])
+    return F.interpolate(pixels[None, :, top : top + side, left : left + side], (size, size), mode="area")
 
 
 def photo_crops(crops: int, size: int = 64, seed: int = 0) -> torch.Tensor:
@@ -29,11 +36,21 @@ def photo_crops(crops: int, size: int = 64, seed: int = 0) -> torch.Tensor:
     rng = np.random.default_rng(seed)
     pictures = []
     for file in photo_files():
-        photo = torch.from_numpy(np.array(Image.open(file).convert("RGB"))).movedim(-1, 0).float() / 255
-        height, width = photo.shape[1:]
+        pixels = _pixels(file)
+        height, width = pixels.shape[1:]
         for _ in range(crops):
             side = int(rng.integers(min(height, width) // 2, min(height, width)))
             top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
-            crop = photo[None, :, top : top + side, left : left + side]
+            crop = pixels[None, :, top : top + side, left : left + side]
             pictures.append(F.interpolate(crop, (size, size), mode="area"))
     return torch.cat(pictures)
+
+
+def _skimage_folder() -> Path:
+    import skimage
+
+    return Path(skimage.__file__).parent / "data"
+
+
+def _pixels(file: Path) -> torch.Tensor:
+    return torch.from_numpy(np.array(Image.open(file).convert("RGB"))).movedim(-1, 0).float() / 255

@@ -58,3 +58,13 @@ def test_random_distortions_keep_their_share_of_clean_pictures():
     assert (kinds == 0).float().mean().item() == pytest.approx(0.35, abs=0.07)
     assert torch.equal(pictures[kinds == 0], images[kinds == 0]) and (severity[kinds == 0] == 0).all()
     assert len(kinds.unique()) == 8
+
+
+def test_reference_photo_node_shows_every_photograph_distorted():
+    node = room("nodes.quickstart").IQAQuickstartPhoto
+    for name in photos.SHOWN:
+        clean = node.execute(name, "clean", 1.0, 0).args[0]
+        blurred = node.execute(name, "motion_blur", 0.8, 0).args[0]
+        assert clean.shape == blurred.shape == (1, 64, 64, 3)
+        assert blurred.diff(dim=1).abs().mean() < clean.diff(dim=1).abs().mean()
+    assert torch.equal(node.execute("cat", "jpeg", 0.0, 0).args[0], node.execute("cat", "clean", 0.0, 0).args[0])
