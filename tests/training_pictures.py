@@ -1,0 +1,41 @@
+"""Small photos on disk; as a script, one process that scores them.
+
+Usage: ``training_pictures.py PHOTOS TABLE [slow]``
+"""
+
+import sys
+import time
+from pathlib import Path
+
+if __name__ == "__main__":
+    import conftest  # noqa: F401  finds the repository and loads the pack
+
+import iqa_nets
+from PIL import Image
+
+from comfyui_runtime import room
+
+
+def write(folder: Path, count: int) -> Path:
+    """``00.png`` and so on, 80x64 and 64x80 in turn, with captions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, pixels in enumerate(iqa_nets.photos(count, 64, 80)):
+        pixels = (pixels if number % 2 == 0 else pixels.movedim(0, 1)) * 255
+        Image.fromarray(pixels.byte().numpy()).save(folder / f"{number:02d}.png")
+        (folder / f"{number:02d}.txt").write_text(f"smooth noise number {number}")
+    return folder
+
+
+class Slow:
+    """Time enough to be killed."""
+
+    def update(self, count: int) -> None:
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    photos, table, *slow = sys.argv[1:]
+    models = [room("iqa_models.loading").load_iqa_model(name) for name in ("piqe", "entropy")]
+    found = room("training.pictures").find_pictures(photos)
+    options = {"progress": lambda total: Slow()} if slow else {}
+    room("training.scoring").score_dataset(found, models, table, protocol="as is", shard_size=2, **options)

@@ -1,0 +1,216 @@
+"""A set of pictures -> a table of their scores or activations, on one process or many, resumable."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import comfy.model_management
+import torch
+from accelerate import PartialState
+from torch import Tensor
+
+from ..iqa_models.activations import Features, extract_features
+from ..iqa_models.batches import check_images, model_input
+from ..iqa_models.loading import IQAModel
+from ..iqa_models.scoring import score_images
+from . import table
+from .pictures import Picture
+from .table import Contents, Rows
+
+SHARD = 1000  # pictures; a kill loses what was scored since the last shard, cancelling loses nothing
+GROUP = 32  # pictures read together, of which those of one size are scored together
+READERS = 8  # threads that decode pictures
+
+
+class Progress(Protocol):
+    """A ComfyUI ``ProgressBar`` or a tqdm bar."""
+
+    def update(self, count: int) -> object: ...
+
+
+def score_dataset(
+    pictures: Sequence[Picture],
+    models: Sequence[IQAModel],
+    folder: str | Path,
+    features: bool = False,
+    protocol: str = "512",
+    layer: str = "",
+    pooling: str = "",
+    progress: Callable[[int], Progress] = lambda total: _Silent(),
+    shard_size: int = SHARD,
+) -> Path:
+    """Score pictures, or go on scoring.
+
+    Under ``accelerate launch`` or ``torchrun`` every process calls it with the same pictures and scores its share. What
+    is in the table already is skipped, so a killed run goes on, and pictures that came later are added. Pictures that
+    cannot be read or are too small for a model are skipped and listed in ``unreadable.txt``.
+
+    Args:
+        models: one column each; for ``features`` exactly one.
+        folder: of the table, see :mod:`.table`.
+        features: write activations in place of scores.
+        protocol: ``512`` or ``as is``, see :mod:`..iqa_models.batches`.
+        layer, pooling: of activations, see :func:`..iqa_models.activations.extract_features`.
+        progress: makes the bar of this process from its number of pictures times models.
+
+    Returns:
+        ``folder``.
+
+    Raises:
+        ValueError: nothing can be scored, the folder holds another table, or the layer gives no vectors.
+    """
+    if features and len(models) != 1:
+        raise ValueError(f"A table of activations is of one IQA model, not of {len(models)}.")
+    device = comfy.model_management.get_torch_device()
+    processes = PartialState(cpu=device.type == "cpu")
+    scorer = _Scorer(models, features, protocol, layer, pooling)
+    folder = Path(folder)
+    contents = scorer.contents(pictures)
+    with processes.main_process_first():
+        contents.write(folder)
+    done = table.keys(folder)
+    first = max((int(path.stem) + 1 for path in table.shards(folder)), default=0)
+    processes.wait_for_everyone()  # all have looked before the first one writes
+    left = [picture for picture in pictures if picture.key not in done]
+    parts = list(enumerate((left[i : i + shard_size] for i in range(0, len(left), shard_size)), first))
+    mine = parts[processes.process_index :: processes.num_processes]
+    bar = progress(len(models) * sum(len(part) for _, part in mine))
+    for number, part in mine:
+        scorer.write_shard(part, folder, number, bar)
+    processes.wait_for_everyone()
+    if processes.is_main_process:
+        _finish(pictures, folder, scorer)
+    processes.wait_for_everyone()
+    return folder
+
+
+class _Silent:
+    def update(self, count: int) -> None:
+        pass
+
+
+class _Scorer:
+    """IQA models and how they are asked."""
+
+    def __init__(self, models: Sequence[IQAModel], features: bool, protocol: str, layer: str, pooling: str):
+        self.models, self.features, self.protocol = models, features, protocol
+        self.layer, self.pooling = layer, pooling
+        self.entries = [model.entry for model in models]
+
+    def contents(self, pictures: Iterable[Picture]) -> Contents:
+        """What the table will hold; scores the first good picture, so that what cannot work fails at once.
+
+        Raises:
+            ValueError: there is no good picture.
+        """
+        names, problem = tuple(entry.name for entry in self.entries), "there are none"
+        for picture in pictures:
+            try:
+                _, pixels = self.prepare(picture)
+            except ValueError as error:
+                problem = f"the first one fails with: {error}" if problem == "there are none" else problem
+                continue
+            result = self._measure(pixels[None], _Silent())
+            if isinstance(result, Features):
+                return Contents("reference", names, self.protocol, result.layer, result.pooling)
+            return Contents("score", names, self.protocol)
+        raise ValueError(f"None of the pictures can be scored; {problem}")
+
+    def prepare(self, picture: Picture) -> tuple[tuple[int, int], Tensor]:
+        """Width and height of a picture, and its pixels ``[H, W, 3]`` after the protocol.
+
+        Raises:
+            ValueError: it cannot be read or does not suit a model.
+        """
+        pixels = picture.read()
+        check_images(pixels[None], self.entries, self.protocol)
+        height, width = pixels.shape[:2]
+        if self.protocol != "as is":
+            pixels = model_input(pixels[None], self.protocol, torch.device("cpu"))[0].movedim(0, -1)
+        return (width, height), pixels
+
+    def write_shard(self, pictures: Sequence[Picture], folder: Path, number: int, bar: Progress) -> None:
+        """Score the pictures that can be; a run that is cancelled in between keeps those that it has."""
+        rows: list[tuple[str, tuple[int, int], Tensor]] = []
+        try:
+            for group in _groups(_read_ahead(pictures, self.prepare), GROUP):
+                rows += self._rows(group, bar)
+        finally:
+            if rows:
+                keys, sizes, values = zip(*sorted(rows, key=lambda row: row[0]), strict=True)
+                shard = Rows(list(keys), torch.tensor(sizes), torch.stack(values))
+                shard.write(folder, number, Contents.read(folder))
+
+    def _rows(self, group, bar: Progress) -> list[tuple[str, tuple[int, int], Tensor]]:
+        same_size = defaultdict(list)
+        for picture, prepared in group:
+            if isinstance(prepared, ValueError):
+                bar.update(len(self.models))
+            else:
+                size, pixels = prepared
+                same_size[pixels.shape].append((picture.key, size, pixels))
+        rows = []
+        for members in same_size.values():
+            keys, sizes, pixels = zip(*members, strict=True)
+            result = self._measure(torch.stack(pixels), bar)
+            values = result.tensor if isinstance(result, Features) else result.values
+            rows += zip(keys, sizes, values, strict=True)
+        return rows
+
+    def _measure(self, images: Tensor, bar: Progress):
+        if self.features:
+            return extract_features(self.models[0], images, self.layer, self.pooling, progress=bar)
+        return score_images(self.models, images, progress=bar)
+
+
+def _read_ahead(pictures: Iterable[Picture], prepare: Callable) -> Iterator[tuple[Picture, object]]:
+    """Pictures with what ``prepare`` makes of them, or with its ValueError; decoded by threads while others are
+    scored."""
+
+    def attempt(picture: Picture):
+        try:
+            return prepare(picture)
+        except ValueError as error:
+            return error
+
+    with ThreadPoolExecutor(READERS) as pool:
+        ahead: deque = deque()
+        try:
+            for picture in pictures:
+                ahead.append((picture, pool.submit(attempt, picture)))
+                if len(ahead) > 2 * GROUP:
+                    ready, future = ahead.popleft()
+                    yield ready, future.result()
+            while ahead:
+                ready, future = ahead.popleft()
+                yield ready, future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _groups(items: Iterator, size: int) -> Iterator[list]:
+    group = []
+    for item in items:
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _finish(pictures: Sequence[Picture], folder: Path, scorer: _Scorer) -> None:
+    """Statistics, and the list of what is not in the table."""
+    table.measure(folder)
+    done, lines = table.keys(folder), []
+    for picture in pictures:
+        if picture.key not in done:
+            try:
+                scorer.prepare(picture)
+            except ValueError as error:
+                lines.append(f"{picture.key}: {str(error).removeprefix(f'{picture.key}: ')}\n")
+    (folder / table.UNREADABLE).write_text("".join(lines), encoding="utf-8")

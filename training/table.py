@@ -1,0 +1,234 @@
+"""The table that scoring a set of pictures leaves behind, and its reading.
+
+A table is a folder:
+
+* ``table.json``: what was measured, and how;
+* ``000000.parquet`` and so on: ``key``, ``width``, ``height`` of each picture and one column per metric;
+* ``000000.safetensors`` beside it, for tables of activations: ``features`` ``[rows, dim]`` float16, in the same order.
+  Reading 100,000 x 256 values took 0.034 s from safetensors, 0.14 s from a plain and 0.70 s from a compressed Parquet
+  list (one thread, file in the cache), so a million rows take 0.3 s in place of 1.4 s and 7 s;
+* ``statistics.json``: mean, standard deviation and percentiles over the whole set;
+* ``unreadable.txt``: pictures that could not be scored, with the reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet as parquet
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..iqa_models import catalogue
+from ..iqa_models.statistics import MetricStatistics
+from ..iqa_models.targets import unknown_metric
+
+CONTENTS, STATISTICS, UNREADABLE = "table.json", "statistics.json", "unreadable.txt"
+RANKS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a table holds.
+
+    Attributes:
+        kind: ``score``, or ``reference`` for activations.
+        models: metrics, one column each; for activations the IQA model.
+        protocol: ``as is`` or ``512``, see :mod:`..iqa_models.batches`.
+        layer, pooling: of activations.
+    """
+
+    kind: str
+    models: tuple[str, ...]
+    protocol: str
+    layer: str = ""
+    pooling: str = ""
+
+    def write(self, folder: Path) -> None:
+        """Begin a table, or make sure that the one in the folder holds the same.
+
+        Raises:
+            ValueError: it holds something else.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / CONTENTS).is_file():
+            write_json(dataclasses.asdict(self), folder / CONTENTS)
+        elif (there := Contents.read(folder)) != self:
+            raise ValueError(f"{folder} already holds a table of {there}, not of {self}. Choose another name.")
+
+    @classmethod
+    def read(cls, folder: Path) -> Contents:
+        """Inverse of :meth:`write`.
+
+        Raises:
+            ValueError: the folder holds no table.
+        """
+        try:
+            fields = json.loads((folder / CONTENTS).read_text())
+            return cls(**fields | {"models": tuple(fields["models"])})
+        except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{folder} holds no table of scores ({error}). Make one: Score Dataset, or `python -m training score`."
+            ) from error
+
+    def __str__(self) -> str:
+        where = f", layer {self.layer}, pooling {self.pooling}" if self.kind == "reference" else ""
+        return f"{', '.join(self.models)} ({self.kind}, protocol {self.protocol}{where})"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a table.
+
+    Attributes:
+        keys: of the pictures.
+        sizes: ``[rows, 2]`` width and height in pixels.
+        values: ``[rows, m]`` raw scores (float32) or activations (float16).
+    """
+
+    keys: list[str]
+    sizes: Tensor
+    values: Tensor
+
+    def write(self, folder: Path, number: int, contents: Contents) -> None:
+        """Add a shard; it is there when it is complete."""
+        columns = {"key": self.keys, "width": self.sizes[:, 0].numpy(), "height": self.sizes[:, 1].numpy()}
+        path = folder / f"{number:06d}.parquet"
+        if contents.kind == "reference":
+            partial = path.with_suffix(".safetensors.part")
+            save_file({"features": self.values.half().contiguous()}, partial)
+            os.replace(partial, path.with_suffix(".safetensors"))
+        else:
+            columns |= {name: column.numpy() for name, column in zip(contents.models, self.values.T, strict=True)}
+        partial = path.with_suffix(".parquet.part")
+        parquet.write_table(pyarrow.table(columns), partial)
+        os.replace(partial, path)
+
+    @classmethod
+    def read(cls, path: Path, contents: Contents) -> Rows:
+        """Inverse of :meth:`write`."""
+        table = parquet.read_table(path)
+        sizes = torch.stack([torch.from_numpy(table[name].to_numpy().copy()) for name in ("width", "height")], 1)
+        if contents.kind == "reference":
+            values = load_file(path.with_suffix(".safetensors"))["features"]
+        else:
+            columns = [torch.from_numpy(table[name].to_numpy().astype(np.float32)) for name in contents.models]
+            values = torch.stack(columns, 1)
+        return cls(table["key"].to_pylist(), sizes, values)
+
+
+def shards(folder: Path) -> list[Path]:
+    """Complete shards of a table, in order."""
+    return sorted(folder.glob("*.parquet"))
+
+
+def keys(folder: Path) -> set[str]:
+    """Of the pictures that were scored."""
+    return {key for path in shards(folder) for key in parquet.read_table(path, columns=["key"])["key"].to_pylist()}
+
+
+def measure(folder: Path) -> None:
+    """Write ``statistics.json`` of all rows."""
+    contents = Contents.read(folder)
+    parts = (Rows.read(path, contents).values.numpy().astype(np.float64) for path in shards(folder))
+    if contents.kind == "reference":
+        write_json(_moments(parts), folder / STATISTICS)
+    else:
+        columns = np.concatenate(list(parts)).T
+        described = [_distribution(name, column) for name, column in zip(contents.models, columns, strict=True)]
+        write_json({"metrics": described}, folder / STATISTICS)
+
+
+def _distribution(name: str, values: np.ndarray) -> dict:
+    """As :meth:`MetricStatistics.to_json`, but also for values that allow no standardisation."""
+    entry = catalogue.find(name)
+    known = values[np.isfinite(values)]
+    percentiles = np.percentile(known, RANKS) if len(known) else np.full(len(RANKS), np.nan)
+    return {
+        "name": name,
+        "mean": float(known.mean()) if len(known) else None,
+        "std": float(known.std()) if len(known) else None,
+        "percentiles": {f"{rank}": float(value) for rank, value in zip(RANKS, percentiles, strict=True)},
+        "min": float(known.min(initial=np.inf)),
+        "max": float(known.max(initial=-np.inf)),
+        "higher_is_better": entry.higher_is_better,
+        "aesthetic": entry.aesthetic,
+        "missing": len(values) - len(known),
+    }
+
+
+def _moments(parts) -> dict:
+    """Mean and standard deviation per activation; 1 for those that never change, which stay 0 after standardising."""
+    count, mean, squares = 0, 0.0, 0.0
+    for values in parts:  # Chan, Golub, LeVeque: Updating formulae for computing sample variances (1979)
+        step = values.mean(0) - mean
+        total = count + len(values)
+        squares = squares + ((values - values.mean(0)) ** 2).sum(0) + step**2 * count * len(values) / total
+        mean = mean + step * len(values) / total
+        count = total
+    std = np.sqrt(squares / count)
+    return {"count": count, "mean": mean.tolist(), "std": np.where(std > 0, std, 1.0).tolist()}
+
+
+@dataclass(frozen=True)
+class ScoredTable:
+    """A whole table in memory.
+
+    Attributes:
+        folder: of the table.
+        contents: what it holds.
+        rows: all of them.
+        statistics: ``statistics.json``.
+    """
+
+    folder: Path
+    contents: Contents
+    rows: Rows
+    statistics: dict
+
+    @classmethod
+    def read(cls, folder: str | Path) -> ScoredTable:
+        """Read a finished table.
+
+        Raises:
+            ValueError: the folder holds none, or scoring has not finished.
+        """
+        folder = Path(folder)
+        contents = Contents.read(folder)
+        parts = [Rows.read(path, contents) for path in shards(folder)]
+        if not parts or not (folder / STATISTICS).is_file():
+            raise ValueError(f"Scoring of {folder} has not finished; start it again, it goes on where it was.")
+        rows = Rows(
+            [key for part in parts for key in part.keys],
+            torch.cat([part.sizes for part in parts]),
+            torch.cat([part.values for part in parts]),
+        )
+        return cls(folder, contents, rows, json.loads((folder / STATISTICS).read_text()))
+
+    def metrics(self, names: tuple[str, ...] = ()) -> list[MetricStatistics]:
+        """Statistics of the named metrics, of all without a name.
+
+        Raises:
+            ValueError: the table has no scores of a metric, or scores that cannot be standardised.
+        """
+        if self.contents.kind != "score":
+            raise ValueError(f"{self.folder} holds activations ({self.contents}), no scores.")
+        known = {entry["name"]: entry for entry in self.statistics["metrics"]}
+        for name in names:
+            if name not in known:
+                raise ValueError(f"The table {self.folder} has no such column. {unknown_metric(name, list(known))}")
+        return [MetricStatistics.from_json(known[name]) for name in names or known]
+
+
+def write_json(data: dict, path: Path) -> None:
+    """Through a temporary file."""
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(json.dumps(data, indent=1))
+    os.replace(partial, path)
