@@ -7,7 +7,7 @@ from comfy_api.latest import ComfyExtension
 from typing_extensions import override
 
 WEB_DIRECTORY = "./web"
-QUICKSTART_ADAPTERS = os.path.join(os.path.dirname(__file__), "quickstart", "weights", "adapters")
+QUICKSTART_WEIGHTS = os.path.join(os.path.dirname(__file__), "quickstart", "weights")
 
 
 def _register_model_folder(name: str, extensions: set[str], *embedded: str) -> None:
@@ -19,8 +19,8 @@ def _register_model_folder(name: str, extensions: set[str], *embedded: str) -> N
     folder_paths.folder_names_and_paths[name][1].update(extensions)
 
 
-_register_model_folder("iqa_adapter", {".safetensors", ".bin"}, QUICKSTART_ADAPTERS)
-_register_model_folder("iqa", {".safetensors", ".pth", ".pt"})
+_register_model_folder("iqa_adapter", {".safetensors", ".bin"}, os.path.join(QUICKSTART_WEIGHTS, "adapters"))
+_register_model_folder("iqa", {".safetensors", ".pth", ".pt"}, QUICKSTART_WEIGHTS)
 
 
 class IQAAdapterExtension(ComfyExtension):

@@ -1,6 +1,6 @@
 """Do an IQA model's activations tell distortions apart rather than contents? (arXiv 2412.01794, reference adapters.)
 
-    python -m evaluation.content_agnostic --model topiq_nr
+    python -m evaluation.content_agnostic --model quickstart_iqa --side 64
 
 The same distortions are applied to patches of photos, and a nearest-centroid classifier reads them from the features:
 the distortion of patches of a photo whose other patches it has not seen, and the photo of patches under a distortion
@@ -10,7 +10,6 @@ it has not seen. Good references have a high first accuracy and a low second one
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from dataclasses import dataclass
 
@@ -103,29 +102,15 @@ def measure(model, layer: str = "", pooling: str = "", side: int = 224, per_phot
     return features.source, separability(features.tensor, distortion, content)
 
 
-def load(name: str):
-    """An IQA model of the catalogue, or ``quickstart``, the one that comes with the pack."""
-    loading = room("iqa_models.loading")
-    if name != "quickstart":
-        return loading.load_iqa_model(name)
-    from comfy.model_patcher import ModelPatcher
-
-    catalogue = room("iqa_models.catalogue")
-    net, _ = room("quickstart.iqa").load_iqa(room("quickstart.model").WEIGHTS)
-    layer = catalogue.FeatureLayer("fc2", net.fc2.out_features, pooled=True)
-    entry = dataclasses.replace(catalogue.find("cnniqa"), name="quickstart", layer=layer)
-    cpu = torch.device("cpu")
-    return loading.IQAModel(entry, ModelPatcher(loading.ScoringModel(net), cpu, cpu))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="metric with weights in models/iqa/, or quickstart")
+    parser.add_argument("--model", required=True, help="metric of the catalogue, with weights in models/iqa/")
     parser.add_argument("--layer", default="", help="module path; the catalogue's layer if left out")
     parser.add_argument("--pooling", default="", help="mean, max, mean+std or none")
     parser.add_argument("--side", type=int, default=224, help="side of the patches in pixels")
     parser.add_argument("--patches", type=int, default=4, help="patches per photo")
     options = parser.parse_args()
+    load = room("iqa_models.loading").load_iqa_model
     try:
         source, result = measure(load(options.model), options.layer, options.pooling, options.side, options.patches)
     except (ValueError, OSError) as error:

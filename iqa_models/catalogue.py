@@ -1,4 +1,4 @@
-"""Which IQA models there are: the no-reference metrics of pyiqa 0.1.16 that judge one picture.
+"""Which IQA models there are: the no-reference metrics of pyiqa 0.1.16 that judge one picture, and the quickstart's.
 
 ``data/models.csv`` is the table. Directions and ranges are pyiqa's; sizes, limits, precision and feature layers were
 measured on pyiqa's architectures, and the tests measure them again. ``RN50.pt`` and ``ViT-L-14.pt`` are OpenAI's CLIP
@@ -24,6 +24,9 @@ CLIP_SHA256 = {
     "RN50.pt": "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762",
     "ViT-L-14.pt": "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
 }
+QUICKSTART = "quickstart_iqa"  # a small CNNIQA of this pack's own, whose weights come with it
+QUICKSTART_SOURCE = "quickstart/weights/ of this pack"
+QUICKSTART_LICENCE = "Apache 2.0, as this pack"
 LICENCE = "pyiqa: PolyForm Noncommercial 1.0.0 and S-Lab 1.0, non-commercial; weights: terms of their authors"
 
 
@@ -104,7 +107,7 @@ def _entries() -> dict[str, Entry]:
 
 
 def _from_row(row: dict[str, str]) -> Entry:
-    files = tuple(map(_weight_file, row["files"].split()))
+    files = tuple(_weight_file(row["name"], file) for file in row["files"].split())
     layer = FeatureLayer(row["layer"], int(row["width"]), row["pooled"] == "yes") if row["layer"] else None
     return Entry(
         name=row["name"],
@@ -114,7 +117,7 @@ def _from_row(row: dict[str, str]) -> Entry:
         maximum=float(row["maximum"] or math.inf),
         weights=files,
         download_mb=float(row["download_mb"] or 0),
-        licence=LICENCE + ("; CLIP: MIT" if any(file.name in CLIP_SHA256 for file in files) else ""),
+        licence=_licence(row["name"], files),
         minimum_side=int(row["minimum_side"] or 1),
         maximum_side=None,
         batch_safe=row["batch_safe"] == "yes",
@@ -125,7 +128,15 @@ def _from_row(row: dict[str, str]) -> Entry:
     )
 
 
-def _weight_file(name: str) -> WeightFile:
+def _weight_file(metric: str, name: str) -> WeightFile:
+    if metric == QUICKSTART:
+        return WeightFile(name, QUICKSTART_SOURCE)
     if sha256 := CLIP_SHA256.get(name, ""):
         return WeightFile(name, f"{CLIP_SOURCE}/{sha256}/{name}", sha256)
     return WeightFile(name, f"{PYIQA_SOURCE}/{quote(name)}")
+
+
+def _licence(metric: str, files: tuple[WeightFile, ...]) -> str:
+    if metric == QUICKSTART:
+        return QUICKSTART_LICENCE
+    return LICENCE + ("; CLIP: MIT" if any(file.name in CLIP_SHA256 for file in files) else "")

@@ -28,7 +28,7 @@ import torchvision
 from pyiqa.default_model_configs import DEFAULT_CONFIGS
 from torch import nn
 
-from . import taps, weights
+from . import catalogue, taps, weights
 
 # embed_dim, image_resolution, vision_layers, vision_width, vision_patch_size, context_length, vocab_size,
 # transformer_width, transformer_heads, transformer_layers of OpenAI's CLIP (arXiv 2103.00020, tables 19 and 20)
@@ -51,13 +51,13 @@ def build(metric: str, files: Mapping[str, Path], tap: str = "") -> nn.Module:
     Raises:
         ValueError: a file is damaged, unsafe, or does not hold exactly what the architecture needs.
     """
-    options = dict(DEFAULT_CONFIGS[metric]["metric_opts"])
+    architecture = "CNNIQA" if metric == catalogue.QUICKSTART else DEFAULT_CONFIGS[metric]["metric_opts"]["type"]
     with _one_at_a_time, torch.random.fork_rng(devices=[]), torch.no_grad():
-        pyiqa.archs._lazy_import_arch(options["type"])  # its module must exist before it can be redirected
+        pyiqa.archs._lazy_import_arch(architecture)  # its module must exist before it can be redirected
         with _redirected(_Files(files)):
             try:
-                net = pyiqa.archs.build_network(options)
-            except RuntimeError as error:
+                net = pyiqa.archs.build_network(_options(metric, files))
+            except (RuntimeError, KeyError) as error:
                 if not files:
                     raise
                 names = ", ".join(str(path) for path in files.values())
@@ -67,6 +67,17 @@ def build(metric: str, files: Mapping[str, Path], tap: str = "") -> nn.Module:
         net.clip_model = nn.ModuleList(net.clip_model)  # but it must move between devices with the rest
     taps.add_tap(net, tap)
     return net.eval().requires_grad_(False)
+
+
+def _options(metric: str, files: Mapping[str, Path]) -> dict:
+    """Arguments of the architecture; the quickstart's is a CNNIQA whose sizes its tensors tell."""
+    if metric != catalogue.QUICKSTART:
+        return dict(DEFAULT_CONFIGS[metric]["metric_opts"])
+    (path,) = files.values()
+    tensors = weights.state_dict(weights.read(path), path)
+    layers = {"n_kers": "conv1", "n1_nodes": "fc1", "n2_nodes": "fc2"}
+    sizes = {option: len(tensors[f"{layer}.bias"]) for option, layer in layers.items()}
+    return {"type": "CNNIQA", "pretrained_model_path": path.name, **sizes}
 
 
 class _Files:
