@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,14 @@ from pathlib import Path
 import yaml
 
 from ..adapter.projection import MLP_WIDTH
+from .checked import Checked, read_yaml
 
 PROJECTIONS = ("linear", "mlp")
 PRECISIONS = ("bfloat16", "float32")
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class TrainingSettings(Checked):
     """Settings of a training run; rates, optimiser, weight decay and tokens are those of arXiv 2412.01794.
 
     Attributes:
@@ -37,6 +37,7 @@ class TrainingSettings:
         ema_decay: per step, of the averaged weights that become the result; 0 for none.
         seed: of the initial projection, the order of the data, the noise and the drops.
         checkpoint_interval: steps between checkpoints.
+        sample_interval: steps between sample pictures; 0 for none.
         workers: processes that read the data beside each training process; 0 reads it in that process.
 
     Raises:
@@ -63,16 +64,16 @@ class TrainingSettings:
     ema_decay: float = 0.0
     seed: int = 0
     checkpoint_interval: int = 500
+    sample_interval: int = 0
     workers: int = 0
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            self._check_type(field.name, type(field.default))
+        self._check_types()
         for name in ("steps", "batch_size", "gradient_accumulation", "tokens", "checkpoint_interval"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("learning_rate", "late_learning_rate"):
             self._require(name, getattr(self, name) > 0, "above 0")
-        for name in ("weight_decay", "gradient_clip", "positional_octaves", "seed", "workers"):
+        for name in ("weight_decay", "gradient_clip", "positional_octaves", "seed", "workers", "sample_interval"):
             self._require(name, getattr(self, name) >= 0, "0 or above")
         for name in ("late_from", "quality_drop", "text_drop", "both_drop"):
             self._require(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
@@ -102,28 +103,4 @@ class TrainingSettings:
             ValueError: not a YAML mapping, an unknown setting, or one out of its range.
         """
         path = Path(path)
-        try:
-            given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path.name} is no valid YAML: {' '.join(str(error).split())}") from error
-        if not isinstance(given, dict):
-            raise ValueError(f"{path.name} must hold lines of the form `setting: value`.")
-        known = [field.name for field in dataclasses.fields(cls)]
-        if unknown := [str(name) for name in given if name not in known]:
-            raise ValueError(f"{path.name}: unknown setting {', '.join(unknown)}; known are {', '.join(known)}.")
-        return cls(**given)
-
-    def _check_type(self, name: str, kind: type) -> None:
-        value = getattr(self, name)
-        if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-4, without a point, as text
-            with contextlib.suppress(ValueError):
-                value = float(value)
-        if kind is float and type(value) is int:
-            value = float(value)
-        self._require(name, type(value) is kind, {int: "a whole number", float: "a number", bool: "true or false",
-                                                   str: "text"}[kind])  # fmt: skip
-        object.__setattr__(self, name, value)
-
-    def _require(self, name: str, holds: bool, expected: str) -> None:
-        if not holds:
-            raise ValueError(f"Training settings: {name} must be {expected}, not {getattr(self, name)!r}.")
+        return read_yaml(path.read_text(encoding="utf-8"), path.name, cls)[0]

@@ -16,7 +16,8 @@ from .trainable import TrainableAdapter
 
 CHECKPOINT, LOSSES = "checkpoint.pt", "loss.jsonl"
 FREE = {  # settings that a resumed run may change; the product of the last two with the processes must stay
-    "steps", "checkpoint_interval", "workers", "gradient_checkpointing", "batch_size", "gradient_accumulation",
+    "steps", "checkpoint_interval", "sample_interval", "workers", "gradient_checkpointing",
+    "batch_size", "gradient_accumulation",
 }  # fmt: skip
 
 

@@ -46,12 +46,15 @@ class SampleStream(Dataset):
         dataset: map-style; its items are mappings with ``latent`` ``[C, H, W]``, scaled by the model's latent format,
             ``text`` ``[tokens, width]``, optionally ``pooled`` ``[P]``, ``quality`` ``[m]``, and optionally ``size``:
             height, width, crop top, crop left, target height, target width in pixels (SDXL's size conditioning).
+            If it has an attribute ``buckets``, ``[items]`` numbers of the groups of equal size, every batch comes from
+            one group; what a group lacks to whole batches is taken from it again. The order then depends on
+            ``batch_size``, too.
         empty_text: ``text`` and ``pooled`` of the empty prompt.
     """
 
     def __init__(self, dataset: Dataset, empty_text: Mapping[str, Tensor], settings: TrainingSettings):
         self.dataset, self.empty_text, self.settings = dataset, empty_text, settings
-        self._epoch, self._order = -1, np.empty(0, int)
+        self._epoch, self._order = 0, self._epoch_order(0)
 
     def __getitem__(self, position: int) -> dict:
         index = self._index(position)
@@ -81,10 +84,22 @@ class SampleStream(Dataset):
         return DataLoader(self, batch_sampler=sampler, collate_fn=collate, num_workers=self.settings.workers)
 
     def _index(self, position: int) -> int:
-        epoch, place = divmod(position, len(self.dataset))
+        epoch, place = divmod(position, len(self._order))
         if epoch != self._epoch:
-            self._epoch, self._order = epoch, np.random.default_rng(self._seed(0, epoch)).permutation(len(self.dataset))
+            self._epoch, self._order = epoch, self._epoch_order(epoch)
         return int(self._order[place])
+
+    def _epoch_order(self, epoch: int) -> np.ndarray:
+        """Items in the order of an epoch; every epoch is equally long."""
+        random = np.random.default_rng(self._seed(0, epoch))
+        buckets, size = getattr(self.dataset, "buckets", None), self.settings.batch_size
+        if buckets is None:
+            return random.permutation(len(self.dataset))
+        batches = []
+        for bucket in np.unique(buckets):
+            members = random.permutation(np.flatnonzero(buckets == bucket))
+            batches.append(np.resize(members, (-(-len(members) // size), size)))  # fills up by starting again
+        return random.permutation(np.concatenate(batches)).reshape(-1)
 
     def _seed(self, purpose: int, number: int) -> int:
         words = np.random.SeedSequence([self.settings.seed, purpose, number]).generate_state(1, np.uint64)
@@ -125,7 +140,7 @@ def collate(samples: list[dict]) -> Batch:
     if len(shapes := {tuple(sample["latent"].shape) for sample in samples}) > 1:
         raise ValueError(
             f"The training set's latents differ in size ({', '.join(map(str, sorted(shapes)))}); crop or resize the "
-            "pictures to one size."
+            "pictures to one size, or give the set `buckets`."
         )
     return Batch(
         latents=torch.stack([sample["latent"] for sample in samples]),

@@ -1,5 +1,6 @@
 """The stream of samples depends on seed and position alone."""
 
+import numpy as np
 import pytest
 import torch
 import training_models
@@ -60,3 +61,29 @@ def test_samples_that_cannot_be_used_are_named():
     wide = good | {"latent": torch.zeros(4, 8, 16)}
     with pytest.raises(ValueError, match="differ in size"):
         next(iter(stream.SampleStream([good, wide], training_models.EMPTY, settings).batches(0, 4, 0, 1)))
+
+
+class Mixed(torch.utils.data.Dataset):
+    """Items that are their number, in groups of 5, 9 and 2."""
+
+    buckets = np.repeat([0, 1, 2], [5, 9, 2])
+
+    def __len__(self):
+        return len(self.buckets)
+
+    def __getitem__(self, index):
+        side = 8 + 8 * int(self.buckets[index])
+        return {"latent": torch.zeros(4, side, 8), "quality": torch.tensor([float(index)]), **training_models.EMPTY}
+
+
+def test_every_batch_comes_from_one_bucket():
+    settings = training_models.fast_settings(batch_size=4)
+    data = stream.SampleStream(Mixed(), training_models.EMPTY, settings)
+    epoch = 4 * (2 + 3 + 1)
+    batches = list(data.batches(0, 2 * epoch, 0, 1))  # collating refuses mixed sizes
+    first, second = ([int(q) for batch in part for q in batch.quality] for part in (batches[:6], batches[6:]))
+    assert set(first) == set(second) == set(range(16)) and first != second
+    halves = zip(*(data.batches(0, 2 * epoch, rank, 2) for rank in (0, 1)), strict=True)
+    assert [int(q) for pair in halves for batch in pair for q in batch.quality] == first + second
+    late = list(data.batches(epoch, 2 * epoch, 0, 1))
+    assert [int(q) for batch in late for q in batch.quality] == second
