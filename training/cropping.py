@@ -1,0 +1,57 @@
+"""Pictures of all shapes -> the sizes that a model is trained at."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LARGEST_RATIO = 2.0  # of a bucket's longer side to its shorter one
+OTHER_CROP = (0.6, 0.9)  # sides of the other crop, as shares of the picture's
+
+
+def bucket_sizes(resolution: int, step: int) -> list[tuple[int, int]]:
+    """Heights and widths, multiples of ``step``, of about the area of a square of ``resolution`` and at most so large.
+
+    Ordered by height; aspect ratios from 1:2 to 2:1.
+    """
+    sizes = set()
+    for short in range(step, resolution + 1, step):
+        long = resolution * resolution // short // step * step
+        if long <= LARGEST_RATIO * short:
+            sizes |= {(short, long), (long, short)}
+    return sorted(sizes)
+
+
+def nearest_bucket(height: int, width: int, sizes: list[tuple[int, int]]) -> int:
+    """Number of the size with the nearest aspect ratio (by their quotient)."""
+    ratios = torch.tensor([h / w for h, w in sizes]).log()
+    return int((ratios - torch.tensor(height / width).log()).abs().argmin())
+
+
+def scale_to_cover(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """``[H, W, 3]`` -> the smallest picture of the same aspect ratio that covers ``size``; bicubic, antialiased."""
+    height, width = pixels.shape[:2]
+    factor = max(size[0] / height, size[1] / width)
+    scaled = (max(size[0], round(height * factor)), max(size[1], round(width * factor)))
+    if scaled == (height, width):
+        return pixels
+    image = F.interpolate(pixels.movedim(-1, 0)[None], scaled, mode="bicubic", antialias=True)
+    return image[0].clamp(0, 1).movedim(0, -1)
+
+
+def centre_crop(pixels: Tensor, size: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
+    """``[H, W, 3]`` -> its middle ``[h, w, 3]``, and the crop's top and left."""
+    top, left = ((length - kept) // 2 for length, kept in zip(pixels.shape[:2], size, strict=True))
+    return pixels[top : top + size[0], left : left + size[1]], (top, left)
+
+
+def other_crop(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """A random part of a picture, 0.6 to 0.9 of each side, in its own scale."""
+    share = OTHER_CROP[0] + (OTHER_CROP[1] - OTHER_CROP[0]) * torch.rand(1, generator=generator).item()
+    height, width = (max(1, round(share * length)) for length in pixels.shape[:2])
+    top, left = (
+        int(torch.randint(whole - part + 1, (1,), generator=generator))
+        for whole, part in zip(pixels.shape[:2], (height, width), strict=True)
+    )
+    return pixels[top : top + height, left : left + width]

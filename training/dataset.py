@@ -1,0 +1,246 @@
+"""Pictures, their table and a ComfyUI model -> the samples of the training loop.
+
+Reference-based training with distortions or other crops draws each picture ``variants`` times, once for all: variant
+``v`` of a picture always has the same distortion and crop, which follow from the seed and the picture's key. So its
+latent and its activations can be kept on disk like those of any picture, and neither the VAE nor the IQA model takes
+memory or time while the adapter learns. More variants show more distortions, at the price of disk and preparation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import comfy.sd
+import numpy as np
+import torch
+from accelerate import PartialState
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..adapter.metadata import Metadata
+from ..iqa_models.activations import extract_features
+from ..iqa_models.loading import IQAModel
+from .cropping import bucket_sizes, centre_crop, nearest_bucket, other_crop, scale_to_cover
+from .data_settings import DataSettings
+from .distortions import distort_randomly
+from .encoding import Cache, Tensors, clip_fingerprint, encode_picture, encode_text, fingerprint, vae_fingerprint
+from .pictures import Picture, captioned
+from .scoring import Progress
+from .table import UNREADABLE, ScoredTable
+
+
+class TrainingSet(Dataset):
+    """Samples for :class:`.stream.SampleStream`.
+
+    Args:
+        pictures: of the set; those without caption are left out.
+        table: their scores, or activations for reference-based training.
+        model, clip, vae: as ComfyUI loads them.
+        settings: how pictures become samples.
+        cache: folder for latents and embeddings; used if the settings say so.
+        iqa_model: for drawn variants: the model of the table's activations.
+        seed: of the variants.
+
+    Attributes:
+        metadata: what the quality input is.
+        buckets: ``[items]`` number of each item's size; None for a centre crop.
+        empty_text: embedding of the empty prompt.
+
+    Raises:
+        ValueError: pictures, table, settings and models do not fit each other; before any work.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[Picture],
+        table: ScoredTable,
+        model: ModelPatcher,
+        clip: comfy.sd.CLIP,
+        vae: comfy.sd.VAE,
+        settings: DataSettings,
+        cache: Path,
+        iqa_model: IQAModel | None = None,
+        seed: int = 0,
+    ):
+        self.table, self.settings, self.seed, self.iqa_model = table, settings, seed, iqa_model
+        self.model, self.clip, self.vae = model, clip, vae
+        self.variants = settings.variants if settings.drawn else 1
+        _check_drawing(table, settings, iqa_model)
+        self.pictures, rows = _match(captioned(list(pictures)), table)
+        self.metadata, self._mean, self._std = _standard(table, settings, len(rows))
+        self._values = _values(table, settings, rows)
+        self._scored_sizes = table.rows.sizes[rows]
+        self._sizes = bucket_sizes(settings.resolution, settings.bucket_step) if settings.buckets else []
+        chosen = [nearest_bucket(height, width, self._sizes) for width, height in self._scored_sizes.tolist()
+                  if settings.buckets]  # fmt: skip
+        self.buckets = np.repeat(chosen, self.variants) if settings.buckets else None
+        self.cache = Cache(cache if settings.cache else None)
+        self._clip_id, self._vae_id = (clip_fingerprint(clip), vae_fingerprint(vae)) if settings.cache else ("", "")
+        self._iqa_id = self._iqa_fingerprint() if settings.drawn and settings.cache else ""
+        self.empty_text = self._text("")
+
+    def __len__(self) -> int:
+        return len(self.pictures) * self.variants
+
+    def __getitem__(self, index: int) -> dict:
+        number, variant = divmod(index, self.variants)
+        sample = self._sample(number, variant)
+        scale = self.model.model.process_latent_in
+        raw = sample["features"] if self.settings.drawn else self._values[number]
+        text = self._text(self.pictures[number].caption)
+        quality = self.standardise(raw.float())
+        return {**text, "latent": scale(sample["latent"].float()), "quality": quality, "size": sample["size"]}
+
+    def standardise(self, raw: Tensor) -> Tensor:
+        """Raw scores or activations ``[..., m]`` -> quality input."""
+        return (raw - self._mean) / self._std
+
+    def prepare(self, progress: Callable[[int], Progress]) -> None:
+        """Fill the cache; every process does its share, texts first, so that models change places in memory once."""
+        if not self.settings.cache:
+            return
+        processes = PartialState()
+        rank, count = processes.process_index, processes.num_processes
+        captions = sorted({picture.caption for picture in self.pictures})[rank::count]
+        mine = range(rank, len(self), count)
+        bar = progress(len(captions) + len(mine))
+        for caption in captions:
+            self._text(caption)
+            bar.update(1)
+        for index in mine:
+            self._sample(*divmod(index, self.variants))
+            bar.update(1)
+        processes.wait_for_everyone()
+
+    def _text(self, caption: str) -> Tensors:
+        return self.cache.get(("text", self._clip_id, caption), lambda: encode_text(self.clip, caption))
+
+    def _sample(self, number: int, variant: int) -> Tensors:
+        """``latent``, ``size`` and for drawn variants ``features``."""
+        picture, settings = self.pictures[number], self.settings
+        state = picture.file.stat()
+        file = (picture.key, state.st_size, state.st_mtime_ns, picture.offset)
+        drawn = (variant, self.seed, settings.distortion_rate, settings.other_crop, self._iqa_id)
+        parts = ("picture", self._vae_id, file, self._size(number), drawn if settings.drawn else ())
+        return self.cache.get(parts, lambda: self._make(number, variant))
+
+    def _make(self, number: int, variant: int) -> Tensors:
+        picture, settings = self.pictures[number], self.settings
+        pixels, size = picture.read(), self._size(number)
+        height, width = pixels.shape[:2]
+        if self._scored_sizes[number].tolist() != [width, height]:
+            raise ValueError(f"{picture.key} is no longer the picture that was scored; score the set again.")
+        pixels = scale_to_cover(pixels, size)
+        generator = torch.Generator().manual_seed(_seed(self.seed, picture.key, variant))
+        if settings.distortion_rate:
+            image = pixels.movedim(-1, 0)[None]
+            pixels = distort_randomly(image, 1 - settings.distortion_rate, generator)[0][0].movedim(0, -1)
+        crop, corner = centre_crop(pixels, size)
+        made = {"latent": encode_picture(self.vae, crop), "size": torch.tensor([height, width, *corner, *size])}
+        if settings.drawn:
+            made["features"] = self._features(other_crop(pixels, generator) if settings.other_crop else crop)
+        return made
+
+    def _features(self, pixels: Tensor) -> Tensor:
+        contents = self.table.contents
+        layer = (contents.layer, contents.pooling, contents.protocol)
+        return extract_features(self.iqa_model, pixels[None], *layer, progress=_Silent()).tensor[0]
+
+    def _iqa_fingerprint(self) -> str:
+        probe = torch.rand(256, 256, 3, generator=torch.Generator().manual_seed(0))
+        return f"{self.table.contents} {fingerprint(self._features(probe))}"
+
+    def _size(self, number: int) -> tuple[int, int]:
+        """Height and width of the training picture in pixels."""
+        if self.buckets is None:
+            return (self.settings.resolution,) * 2
+        return self._sizes[self.buckets[number * self.variants]]
+
+
+class _Silent:
+    def update(self, count: int) -> None:
+        pass
+
+
+def _seed(*parts) -> int:
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=7).digest(), "big")
+
+
+def _check_drawing(table: ScoredTable, settings: DataSettings, iqa_model: IQAModel | None) -> None:
+    if not settings.drawn:
+        return
+    if table.contents.kind != "reference":
+        raise ValueError(
+            "distortion_rate and other_crop are for reference-based training, which needs a table of activations; "
+            f"{table.folder} holds scores."
+        )
+    if iqa_model is None or iqa_model.entry.name != table.contents.models[0]:
+        raise ValueError(
+            f"distortion_rate and other_crop need the IQA model of the table, {table.contents.models[0]}"
+            + (f"; {iqa_model.entry.name} is connected." if iqa_model else ".")
+        )
+
+
+def _match(pictures: list[Picture], table: ScoredTable) -> tuple[list[Picture], list[int]]:
+    """Pictures with a row, and the rows' numbers.
+
+    Raises:
+        ValueError: pictures have no row, though they were not left out as unreadable.
+    """
+    row_of = {key: row for row, key in enumerate(table.rows.keys)}
+    left_out = table.folder / UNREADABLE
+    known = left_out.read_text(encoding="utf-8") if left_out.is_file() else ""
+    unreadable = {line.split(": ")[0] for line in known.splitlines()}
+    missing = [picture.key for picture in pictures if picture.key not in row_of and picture.key not in unreadable]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(pictures)} pictures have no row in the table {table.folder} (the first is "
+            f"{missing[0]}; the table's first is {table.rows.keys[0]}). Choose the pictures that were scored, or score "
+            "them: what is in the table already is kept."
+        )
+    chosen = [picture for picture in pictures if picture.key in row_of]
+    if not chosen:
+        raise ValueError(f"None of the {len(pictures)} pictures with a caption could be scored; see {left_out}.")
+    if len(chosen) < len(row_of):
+        logging.info("%d of %d scored pictures have a caption and are used.", len(chosen), len(row_of))
+    return chosen, [row_of[picture.key] for picture in chosen]
+
+
+def _standard(table: ScoredTable, settings: DataSettings, count: int) -> tuple[Metadata, Tensor, Tensor]:
+    """Metadata, mean and standard deviation ``[m]``."""
+    contents, origin = table.contents, f"{count} pictures, protocol {table.contents.protocol}"
+    if contents.kind == "score":
+        known = table.metrics(settings.metrics)
+        metadata = Metadata(metrics=tuple(metric.to_json() for metric in known), origin=origin)
+        return metadata, *(torch.tensor([getattr(metric, name) for metric in known]) for name in ("mean", "std"))
+    if settings.metrics:
+        raise ValueError(f"{table.folder} holds activations, which have no metrics to choose from; leave metrics out.")
+    mean, std = (table.statistics[name] for name in ("mean", "std"))
+    metadata = Metadata(
+        kind="reference",
+        iqa_model=contents.models[0],
+        layer=contents.layer,
+        pooling=contents.pooling,
+        feature_mean=tuple(mean),
+        feature_std=tuple(std),
+        origin=origin,
+    )
+    return metadata, torch.tensor(mean), torch.tensor(std)
+
+
+def _values(table: ScoredTable, settings: DataSettings, rows: list[int]) -> Tensor:
+    """Raw scores of the chosen metrics, or activations, ``[pictures, m]``."""
+    values = table.rows.values[rows]
+    if settings.metrics:
+        values = values[:, [table.contents.models.index(name) for name in settings.metrics]]
+    bad = [table.rows.keys[rows[number]] for number in (~values.isfinite().all(1)).nonzero().flatten().tolist()]
+    if bad:
+        raise ValueError(
+            f"{len(bad)} pictures have no score (NaN) in the table {table.folder}, the first is {bad[0]}. Remove them "
+            "from the set, or choose other metrics."
+        )
+    return values
