@@ -6,6 +6,7 @@ from .loaders import IQAAdapterLoader, IQAModelLoader
 from .quickstart import IQAQuickstartModel, IQAQuickstartPhoto
 from .reference import IQAMixFeatures, IQAReferenceEmbed, IQAReferenceFeatures
 from .scoring import IQAScoreImages, IQASelectBest
+from .sweep import IQAImageGrid, IQAQualitySweep, IQAResponseCurve
 
 NODES = [
     IQAAdapterLoader,
@@ -20,4 +21,7 @@ NODES = [
     IQAReferenceEmbed,
     IQAQuickstartModel,
     IQAQuickstartPhoto,
+    IQAQualitySweep,
+    IQAImageGrid,
+    IQAResponseCurve,
 ]

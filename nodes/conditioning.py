@@ -97,7 +97,7 @@ class IQAQualityEmbed(io.ComfyNode):
         negative: str = "zero",
         negative_strength: float = 0.5,
     ) -> io.NodeOutput:
-        metrics = _metrics(iqa_adapter)
+        metrics = adapter_metrics(iqa_adapter)
         match = None if match_scores is None else match_scores.by_metric()
         request = requested(metrics, quality, aesthetics, targets, match)
         tokens, versus = _embed(iqa_adapter, metrics, request, negative, negative_strength)
@@ -133,7 +133,7 @@ class IQAConditioningQuality(io.ComfyNode):
         return io.NodeOutput(uses_quality(conditioning, iqa_embeds))
 
 
-def _metrics(adapter: Adapter) -> list[Metric]:
+def adapter_metrics(adapter: Adapter) -> list[Metric]:
     if adapter.metadata.kind != "score":
         raise ValueError(
             f"{adapter.name} is conditioned on a reference picture (activations of {adapter.metadata.iqa_model}), not "

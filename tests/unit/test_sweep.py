@@ -1,0 +1,84 @@
+"""Sweep, grid and curve, as nodes, on real models."""
+
+import comfy.sample
+import numpy as np
+import pytest
+import torch
+
+from comfyui_runtime import room
+
+sweep, scoring = room("nodes.sweep"), room("iqa_models.scoring")
+targets, projection = room("iqa_models.targets"), room("adapter.projection")
+
+
+@pytest.fixture(scope="module")
+def adapter():
+    model = room("quickstart.model")
+    return room("adapter.checkpoint").load_adapter(model.WEIGHTS / room("quickstart.adapters").SCORE.file)
+
+
+@pytest.fixture
+def scores():
+    return scoring.Scores(("piqe",), torch.tensor([[1.0], [2.0], [3.0], [5.0], [4.0], [6.0]]), 8, 8)
+
+
+def latent(count):
+    return {"samples": torch.arange(count).view(-1, 1, 1, 1).expand(-1, 12, 4, 4).float()}
+
+
+def test_every_picture_gets_every_quality(adapter):
+    tokens, repeated, count, columns, labels, requested = sweep.IQAQualitySweep.execute(
+        adapter, latent(2), "1, 50, 99", "10 90"
+    ).args
+    assert (len(tokens), count, columns) == (12, 12, 4)
+    metrics = room("nodes.conditioning").adapter_metrics(adapter)
+    single = projection.embed_quality(adapter, targets.requested(metrics, 50, 90))
+    for place in (6, 7):  # second row, second column, both pictures
+        assert torch.allclose(tokens.cond[place], single.cond[0], atol=1e-5)
+        assert labels.split("\n")[place] == "quality 50 %, aesthetics 90 %"
+    assert requested == "1, 1, 1, 1, 50, 50, 50, 50, 99, 99, 99, 99"
+    assert torch.equal(repeated["samples"][:, 0, 0, 0], torch.tensor([0.0, 1.0]).repeat(6))
+
+
+def test_all_qualities_of_a_picture_get_the_same_noise(adapter):
+    repeated = sweep.IQAQualitySweep.execute(adapter, latent(2), "1, 99", "").args[1]
+    noise = comfy.sample.prepare_noise(repeated["samples"], 5, repeated["batch_index"])
+    assert torch.equal(noise[:2], noise[2:]) and not torch.equal(noise[0], noise[1])
+    assert torch.equal(noise[:2], comfy.sample.prepare_noise(repeated["samples"][:2], 5))
+
+
+@pytest.mark.parametrize(("rows", "message"), [("", "no rows"), ("1, x", "cannot be read"), ("101", "0 to 100")])
+def test_unreadable_percentiles_are_refused(adapter, rows, message):
+    with pytest.raises(ValueError, match=message):
+        sweep.IQAQualitySweep.execute(adapter, latent(1), rows, "")
+
+
+def test_grid_shows_every_picture_and_enlarges_small_ones():
+    images = torch.rand(5, 64, 64, 3, generator=torch.Generator().manual_seed(0))
+    bare = sweep.IQAImageGrid.execute(images, "", 3).args[0]
+    labelled = sweep.IQAImageGrid.execute(images, "a\nb\nc\nd\ne", 3).args[0]
+    assert bare.shape == (1, 2 * 136 + 8, 3 * 136 + 8, 3)
+    assert labelled.shape[1] > bare.shape[1]
+    shown = bare[0, 8:136:2, 8 + 136 : 136 + 136 : 2]
+    assert (shown - images[1]).abs().max() < 0.01
+
+
+def test_grid_refuses_scores_of_other_pictures_and_what_is_too_large(scores):
+    with pytest.raises(ValueError, match="6 images, but the grid has 2"):
+        sweep.IQAImageGrid.execute(torch.rand(2, 8, 8, 3), "", 0, scores)
+    with pytest.raises(ValueError, match="8192"):
+        sweep.IQAImageGrid.execute(torch.rand(70, 128, 128, 3), "", 70)
+
+
+def test_curve_gives_level_means_and_rank_correlations(scores):
+    plot, summary = sweep.IQAResponseCurve.execute(scores, "10, 50, 90").args
+    assert plot.ndim == 4 and plot.std() > 0.01
+    assert "10 %: 1.5\n50 %: 4\n90 %: 5" in summary
+    assert "1.00 of level means" in summary
+    single = room("figures.curve").Response(np.array([1, 2]), np.array([3.0, 3.0]), "x")
+    assert np.isnan(single.correlations()[1])
+
+
+def test_curve_refuses_another_number_of_targets(scores):
+    with pytest.raises(ValueError, match="4 requested targets, but 6 pictures"):
+        sweep.IQAResponseCurve.execute(scores, "1, 2, 3, 4")
