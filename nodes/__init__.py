@@ -3,7 +3,7 @@
 from .apply import IQAAdapterApply
 from .conditioning import IQAConditioningQuality, IQAQualityEmbed
 from .loaders import IQAAdapterLoader, IQAModelLoader
-from .quickstart import IQAQuickstartModel, IQAQuickstartPhoto
+from .quickstart import IQAQuickstartModel, IQAQuickstartPicture
 from .reference import IQAMixFeatures, IQAReferenceEmbed, IQAReferenceFeatures
 from .scoring import IQAScoreImages, IQASelectBest
 from .sweep import IQAImageGrid, IQAQualitySweep, IQAResponseCurve
@@ -20,7 +20,7 @@ NODES = [
     IQAMixFeatures,
     IQAReferenceEmbed,
     IQAQuickstartModel,
-    IQAQuickstartPhoto,
+    IQAQuickstartPicture,
     IQAQualitySweep,
     IQAImageGrid,
     IQAResponseCurve,

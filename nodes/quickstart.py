@@ -1,4 +1,4 @@
-"""The embedded tiny text-to-image model, and photographs to try as references."""
+"""The embedded tiny text-to-image model, and pictures to try with it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from comfy_api.latest import io
 
 from ..quickstart.distortions import KINDS, distort
 from ..quickstart.model import LATENT_CHANNELS, load_quickstart
-from ..quickstart.photos import SHOWN
-from ..quickstart.photos import photo as picture
-from ..quickstart.rendering import SIZE
+from ..quickstart.photos import SHOWN, photo
+from ..quickstart.rendering import SIZE, render
+from ..quickstart.scenes import HELD_OUT_SEEDS, Scene, Thing
 from .schema import schema
 
 
@@ -45,33 +45,50 @@ class IQAQuickstartModel(io.ComfyNode):
         return io.NodeOutput(model, clip, vae, latent)
 
 
-class IQAQuickstartPhoto(io.ComfyNode):
-    """Nothing -> IMAGE: a small photograph with a chosen distortion."""
+class IQAQuickstartPicture(io.ComfyNode):
+    """Nothing -> IMAGE: a small picture with a chosen distortion."""
+
+    SCENE = "scene"
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
-            node_id="IQAQuickstartPhoto",
-            display_name="Quickstart Reference Photo",
-            search_aliases=["reference photo", "distortion", "degrade image"],
-            description="A photograph of the size of the quickstart's pictures, distorted as you like: a reference to "
-            "try quality transfer with.",
+            node_id="IQAQuickstartPicture",
+            display_name="Quickstart Picture",
+            search_aliases=["reference photo", "distortion", "degrade image", "example image"],
+            description="A picture of the size of the quickstart's own, distorted as you like: a reference to try "
+            "quality transfer with, or a scene to edit.",
             inputs=[
-                io.Combo.Input("photo", options=list(SHOWN), tooltip="Which photograph (they ship with scikit-image)."),
                 io.Combo.Input(
-                    "distortion", options=list(KINDS), default="motion_blur", tooltip="What is done to the photograph."
+                    "picture",
+                    options=[*SHOWN, cls.SCENE],
+                    tooltip="A photograph (they ship with scikit-image), or a scene like those the model draws.",
+                ),
+                io.Combo.Input(
+                    "distortion", options=list(KINDS), default="motion_blur", tooltip="What is done to the picture."
                 ),
                 io.Float.Input(
                     "severity", default=0.8, min=0.0, max=1.0, step=0.05, tooltip="0 leaves it as it is, 1 is most."
                 ),
                 io.Int.Input(
-                    "seed", default=0, min=0, max=2**32 - 1, tooltip="Draws noise and the direction of blur and shift."
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=2**30 - 1,
+                    tooltip="Draws noise, the direction of blur and shift, and the scene.",
                 ),
             ],
             outputs=[io.Image.Output(tooltip=f"{SIZE} x {SIZE} pixels.")],
         )
 
     @classmethod
-    def execute(cls, photo: str, distortion: str, severity: float, seed: int) -> io.NodeOutput:
+    def execute(cls, picture: str, distortion: str, severity: float, seed: int) -> io.NodeOutput:
+        clean = _scene(seed) if picture == cls.SCENE else photo(picture)
         generator = torch.Generator().manual_seed(seed)
-        return io.NodeOutput(distort(picture(photo), distortion, severity, generator).movedim(1, -1))
+        return io.NodeOutput(distort(clean, distortion, severity, generator).movedim(1, -1))
+
+
+def _scene(seed: int) -> torch.Tensor:
+    """A striped red circle on teal leaves, ``[1, 3, 64, 64]``."""
+    scene = Scene((Thing("red", "circle", "striped"),), "teal", "leaves", HELD_OUT_SEEDS[seed])
+    return torch.from_numpy(render(scene)).movedim(-1, 0)[None].float() / 255

@@ -12,7 +12,7 @@ from PIL import Image
 _SKIMAGE = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png", "ihc.png", "brick.png",
             "grass.png", "gravel.png", "hubble_deep_field.jpg")  # fmt: skip
 _SKLEARN = ("china.jpg", "flower.jpg")
-SHOWN = {"astronaut": "astronaut.png", "cat": "chelsea.png", "coffee": "coffee.png", "rocket": "rocket.jpg"}
+SHOWN = {"cat": "chelsea.png", "astronaut": "astronaut.png", "coffee": "coffee.png", "rocket": "rocket.jpg"}
 
 
 def photo_files() -> list[Path]:

@@ -60,9 +60,9 @@ def test_random_distortions_keep_their_share_of_clean_pictures():
     assert len(kinds.unique()) == 8
 
 
-def test_reference_photo_node_shows_every_photograph_distorted():
-    node = room("nodes.quickstart").IQAQuickstartPhoto
-    for name in photos.SHOWN:
+def test_picture_node_shows_every_picture_distorted():
+    node = room("nodes.quickstart").IQAQuickstartPicture
+    for name in (*photos.SHOWN, node.SCENE):
         clean = node.execute(name, "clean", 1.0, 0).args[0]
         blurred = node.execute(name, "motion_blur", 0.8, 0).args[0]
         assert clean.shape == blurred.shape == (1, 64, 64, 3)
