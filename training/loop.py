@@ -31,6 +31,10 @@ class TrainingDiverged(RuntimeError):
     """The loss or its gradient is no longer a finite number."""
 
 
+class TrainingStopped(RuntimeError):
+    """The run was asked to stop, and its checkpoint is written."""
+
+
 def train(
     model: ModelPatcher,
     dataset: Dataset,
@@ -40,6 +44,8 @@ def train(
     empty_text: Mapping[str, Tensor],
     progress: Progress | None = None,
     initial: Adapter | None = None,
+    sample: Callable[[int, Adapter], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> Adapter:
     """Train an adapter, or go on with the training that was begun in ``folder``.
 
@@ -56,6 +62,9 @@ def train(
         progress: called by the main process after each step with the number of steps done and the loss. When it (or
             ComfyUI, inside a forward) raises to cancel the run, a checkpoint is written first.
         initial: adapter to start from; None starts from the layers' own W_k and W_v.
+        sample: called by the main process every ``sample_interval`` steps with the steps done and the adapter so far;
+            may use the model, which is brought back to training afterwards.
+        should_stop: asked by every process after each step; as soon as one says yes, all stop at the same step.
 
     Returns:
         The adapter, with the averaged weights if ``ema_decay`` is set.
@@ -63,6 +72,7 @@ def train(
     Raises:
         ValueError: model, data, settings and metadata do not fit each other.
         RuntimeError: out of memory; the message says what to lower.
+        TrainingStopped: ``should_stop`` said so; a checkpoint has been written.
         OSError: a checkpoint could not be written; the one before is kept.
         TrainingDiverged: NaN or infinity; the last checkpoint is kept.
     """
@@ -72,14 +82,13 @@ def train(
         _check(dataset, model, metadata, empty_text)
         try:
             run = _Run(model, dataset, settings, folder, empty_text, initial)
-            run.go(progress)
+            run.go(progress, sample and (lambda: sample(run.state.step, run.adapter(metadata))), should_stop)
         except torch.OutOfMemoryError as error:
             raise RuntimeError(
                 "Out of memory while training: lower batch_size (and raise gradient_accumulation by as much), or set "
                 "gradient_checkpointing."
             ) from error
-        metadata = dataclasses.replace(metadata, base_model=metadata.base_model or family(run.objective.layers))
-        adapter = run.state.result.to_adapter(RESULT, metadata)
+        adapter = run.adapter(metadata)
         if run.accelerator.is_main_process:
             save_adapter(adapter, folder / RESULT)
         run.accelerator.wait_for_everyone()
@@ -117,7 +126,17 @@ class _Run:
         self.forward = self.accelerator.prepare_model(adapter)  # only the adapter is wrapped and synchronised
         self.stream = SampleStream(dataset, empty_text, settings)
 
-    def go(self, progress: Progress | None) -> None:
+    def adapter(self, metadata: Metadata) -> Adapter:
+        """The adapter as far as it has learnt."""
+        metadata = dataclasses.replace(metadata, base_model=metadata.base_model or family(self.objective.layers))
+        return self.state.result.to_adapter(RESULT, metadata)
+
+    def go(
+        self,
+        progress: Progress | None,
+        sample: Callable[[], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> None:
         """All steps that are left."""
         if self.state.step >= self.settings.steps:
             return
@@ -133,6 +152,10 @@ class _Run:
                         progress(self.state.step, loss)
                     if self.state.step % self.settings.checkpoint_interval == 0:
                         self._save()
+                    if sample is not None:
+                        self._sample(sample)
+                    if should_stop is not None and self._any(should_stop()):
+                        raise TrainingStopped(f"Stopped at step {self.state.step}; the run goes on from there.")
             except (TrainingDiverged, torch.OutOfMemoryError):
                 raise
             except Exception:
@@ -164,6 +187,18 @@ class _Run:
         if not (mean.isfinite() and norm.isfinite()):
             self._refuse(mean.item(), norm.item())
         return mean.item()
+
+    def _sample(self, sample: Callable[[], None]) -> None:
+        interval = self.settings.sample_interval
+        if interval and self.state.step % interval == 0 and self.accelerator.is_main_process:
+            with torch.no_grad():
+                sample()
+            self.objective.load()
+
+    def _any(self, mine: bool) -> bool:
+        """Whether any process says so, which all of them learn."""
+        votes = torch.tensor(float(mine), device=self.objective.device)
+        return self.accelerator.reduce(votes, "sum").item() > 0
 
     def _refuse(self, loss: float, norm: float) -> None:
         kept = self.folder / CHECKPOINT

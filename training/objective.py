@@ -42,16 +42,20 @@ class Objective:
         self.patcher = patcher.clone()
         if self.dtype != (patcher.model.manual_cast_dtype or patcher.model.get_dtype()):
             self.patcher.set_model_compute_dtype(self.dtype)
-        # asks for more memory than there is, so that every other model makes room
-        comfy.model_management.load_models_gpu([self.patcher], memory_required=1e20, force_full_load=True)
         self.model = self.patcher.model
-        self.model.requires_grad_(False)
-        _leave_inference_mode(self.model)
+        self.load()
         start, patches = 0, {}
         for layer in self.layers:
             patches[layer.patch_key] = QualityAttention(APPLICATION, start, layer.width, strength=1.0)
             start += 2 * layer.width
         self.patches = {"attn2": patches}
+
+    def load(self) -> None:
+        """Bring the model to its device, ready for a backward pass through it; again after another use of it."""
+        # asks for more memory than there is, so that every other model makes room
+        comfy.model_management.load_models_gpu([self.patcher], memory_required=1e20, force_full_load=True)
+        self.model.requires_grad_(False)
+        _leave_inference_mode(self.model)
 
     @property
     def unet(self) -> nn.Module:

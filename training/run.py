@@ -1,0 +1,80 @@
+"""One training run from scored pictures to the adapter's file: what the node and the command line have in common."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import comfy.sd
+from accelerate import PartialState
+from comfy.model_patcher import ModelPatcher
+
+from ..adapter.checkpoint import Adapter, save_adapter
+from ..iqa_models.loading import load_iqa_model
+from .checked import read_yaml
+from .data_settings import DataSettings, SampleSettings
+from .dataset import TrainingSet
+from .loop import train
+from .pictures import Picture
+from .samples import Samples
+from .scoring import Progress
+from .settings import TrainingSettings
+from .table import ScoredTable
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """All settings of a run."""
+
+    training: TrainingSettings
+    data: DataSettings
+    samples: SampleSettings
+
+    @classmethod
+    def from_text(cls, text: str, origin: str, **overrides) -> RunSettings:
+        """Read flat YAML with the settings of all three; see :func:`.checked.read_yaml`."""
+        return cls(*read_yaml(text, origin, TrainingSettings, DataSettings, SampleSettings, **overrides))
+
+
+def train_on_pictures(
+    models: tuple[ModelPatcher, comfy.sd.CLIP, comfy.sd.VAE],
+    pictures: Sequence[Picture],
+    table: ScoredTable,
+    settings: RunSettings,
+    folder: Path,
+    target: Path,
+    preparing: Callable[[int], Progress],
+    progress: Callable[[int, float], None] | None = None,
+    initial: Adapter | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Adapter:
+    """Prepare the pictures, train, and put the adapter where ComfyUI looks for it.
+
+    Args:
+        models: MODEL, CLIP and VAE.
+        folder: of the run, from which it resumes; latents and embeddings are kept in ``cache/`` beside it, where all
+            runs find them.
+        target: file of the adapter.
+        preparing: makes the progress bar of the preparation from the number of its steps.
+        progress, initial, should_stop: see :func:`.loop.train`, also for what is raised.
+    """
+    model, clip, vae = models
+    iqa_model = load_iqa_model(table.contents.models[0]) if settings.data.drawn else None
+    data = TrainingSet(
+        pictures, table, model, clip, vae, settings.data, folder.parent / "cache", iqa_model, settings.training.seed
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    data.prepare(preparing)
+    sample = None
+    if settings.training.sample_interval:
+        sample = Samples(model, clip, vae, data, settings.samples, folder)
+    adapter = train(
+        model, data, settings.training, folder, data.metadata, data.empty_text, progress, initial, sample, should_stop
+    )
+    adapter = dataclasses.replace(adapter, name=target.name)
+    if PartialState().is_main_process:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_adapter(adapter, target)
+    return adapter

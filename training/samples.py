@@ -1,0 +1,79 @@
+"""Pictures that show how far a training is: a row per prompt, a column per quality."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import comfy.sample
+import comfy.sd
+import numpy as np
+import torch
+from comfy.model_patcher import ModelPatcher
+from PIL import Image
+from torch import Tensor
+
+from ..adapter.apply import apply_adapter
+from ..adapter.checkpoint import Adapter
+from ..adapter.projection import embed_quality
+from .data_settings import SampleSettings
+from .dataset import TrainingSet
+
+SEED = 0
+CAPTIONS = 4  # prompts when none are given
+
+
+class Samples:
+    """Writes ``samples/000500.png`` and so on.
+
+    Every picture of a row starts from the same noise. The columns of a score adapter ask for percentiles of the
+    training set, in all metrics at once (those that are better when lower count downwards); those of a reference
+    adapter for the quality of training pictures.
+    """
+
+    def __init__(
+        self,
+        model: ModelPatcher,
+        clip: comfy.sd.CLIP,
+        vae: comfy.sd.VAE,
+        dataset: TrainingSet,
+        settings: SampleSettings,
+        folder: Path,
+    ):
+        self.model, self.vae, self.settings = model, vae, settings
+        self.folder = folder / "samples"
+        prompts = settings.sample_prompts or [picture.caption for picture in dataset.pictures[:CAPTIONS]]
+        self.positive = [clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in prompts]
+        self.negative = clip.encode_from_tokens_scheduled(clip.tokenize(""))
+        self.latent = torch.zeros_like(dataset[0]["latent"])[None]
+        self.targets = _targets(dataset, settings.sample_targets)
+
+    def __call__(self, step: int, adapter: Adapter) -> None:
+        """Sample with the adapter and write the sheet."""
+        columns = [apply_adapter(self.model, embed_quality(adapter, quality[None])) for quality in self.targets]
+        rows = [torch.cat([self._picture(model, positive) for model in columns], 1) for positive in self.positive]
+        pixels = (torch.cat(rows).clamp(0, 1) * 255).round().byte().cpu().numpy()
+        self.folder.mkdir(exist_ok=True)
+        path = self.folder / f"{step:06d}.png"
+        partial = path.with_suffix(".part")
+        Image.fromarray(pixels).save(partial, "PNG")
+        os.replace(partial, path)
+
+    def _picture(self, model: ModelPatcher, positive: list) -> Tensor:
+        """``[H, W, 3]``"""
+        chosen = self.settings
+        latent = comfy.sample.sample(
+            model, comfy.sample.prepare_noise(self.latent, SEED), chosen.sample_steps, chosen.sample_cfg, "euler",
+            "normal", positive, self.negative, self.latent, seed=SEED, disable_pbar=True,
+        )  # fmt: skip
+        return self.vae.decode(latent)[0]
+
+
+def _targets(dataset: TrainingSet, ranks: tuple) -> list[Tensor]:
+    """Quality inputs ``[m]``."""
+    if dataset.metadata.kind == "reference":
+        places = np.linspace(0, len(dataset) - 1, len(ranks)).astype(int)
+        return [dataset[place]["quality"] for place in places.tolist()]
+    metrics = dataset.table.metrics(dataset.settings.metrics)
+    raw = [[m.raw_at(rank if m.higher_is_better else 100 - rank) for m in metrics] for rank in ranks]
+    return list(dataset.standardise(torch.tensor(raw)))
