@@ -16,9 +16,9 @@ setup: .venv/.ready
 	$(VENV)/pip install --quiet -r .venv/comfyui-requirements.txt -r requirements-dev.txt
 	touch $@
 
-# make demo PROMPT="a dotted blue heart on beige fabric"
+# make demo REFERENCE=my.jpg PROMPT="a dotted blue heart on beige fabric"
 demo: setup
-	$(VENV)/python -m quickstart.demo --prompt "$(PROMPT)"
+	$(VENV)/python -m quickstart.demo --prompt "$(PROMPT)" --reference "$(REFERENCE)"
 
 test: setup
 	$(VENV)/python -m pytest tests

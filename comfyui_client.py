@@ -9,6 +9,8 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+import requests
+
 
 @dataclass(frozen=True)
 class Client:
@@ -21,6 +23,14 @@ class Client:
         with urllib.request.urlopen(self.address + path, timeout=60) as response:
             body = response.read()
         return json.loads(body) if response.headers.get_content_type() == "application/json" else body
+
+    def upload(self, picture: Path) -> str:
+        """Put a picture into the server's input folder; its name there, for LoadImage."""
+        with picture.open("rb") as file:
+            files, data = {"image": (picture.name, file)}, {"overwrite": "true"}
+            answer = requests.post(f"{self.address}/upload/image", files=files, data=data, timeout=60)
+        answer.raise_for_status()
+        return answer.json()["name"]
 
     def queue(self, graph: dict) -> str:
         """Post a graph in API format; the id of its run.

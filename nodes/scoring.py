@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import io, ui
+import math
+
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..iqa_models.batches import PROTOCOLS
@@ -71,7 +73,8 @@ class IQAScoreImages(io.ComfyNode):
         models = [model for model in (iqa_model, model_2, model_3, model_4) if model is not None]
         scores = score_images(models, images, protocol, batch_size)
         table = scores.table()
-        return io.NodeOutput(scores, scores.values[:, 0].tolist(), table, ui=ui.PreviewText(table))
+        shown = {"text": [table], "scores": [_finite(scores.by_metric())]}
+        return io.NodeOutput(scores, scores.values[:, 0].tolist(), table, ui=shown)
 
 
 class IQASelectBest(io.ComfyNode):
@@ -118,3 +121,8 @@ class IQASelectBest(io.ComfyNode):
             )
         best = iqa_scores.best(count, metric.strip())
         return io.NodeOutput(images[best], best)
+
+
+def _finite(columns: dict[str, list[float]]) -> dict[str, list[float | None]]:
+    """NaN as None: JSON knows no NaN."""
+    return {name: [value if math.isfinite(value) else None for value in column] for name, column in columns.items()}

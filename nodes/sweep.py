@@ -171,7 +171,7 @@ class IQAResponseCurve(io.ComfyNode):
             asked = asked.repeat(len(measured) // len(asked))
         response = Response(asked, measured, name)
         plot, summary = response.plot(), response.describe()
-        return io.NodeOutput(plot, summary, ui=ui.PreviewImage(plot, cls=cls))
+        return io.NodeOutput(plot, summary, ui={**ui.PreviewImage(plot, cls=cls).as_dict(), "text": [summary]})
 
 
 def percentiles(text: str, what: str) -> list[float]:

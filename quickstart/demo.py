@@ -1,20 +1,104 @@
-"""``make demo``: the quality sweep on the embedded model, through the real ComfyUI server.
+"""``make demo``: both quickstart workflows on the real ComfyUI server, through its HTTP API.
 
-    python -m quickstart.demo --prompt "a dotted blue heart on beige fabric"
+    python -m quickstart.demo --prompt "a dotted blue heart on beige fabric" --reference my.jpg
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
-LEVELS = (1, 25, 50, 75, 99)  # per cent
-PREVIEW = (
-    "The embedded model is an early checkpoint: the graph runs from end to end, but the pictures are rough and hardly "
-    "follow the requested quality yet (see quickstart/MODEL_CARD.md)."
-)
-WORKFLOW = Path("workflows/api/quickstart_quality_sweep.json")
+KINDS = ("motion_blur", "jpeg", "colour_shift", "pixelation", "clean")
+
+
+class Graph:
+    """A workflow in API format, whose nodes are found by their titles."""
+
+    def __init__(self, name: str):
+        import comfyui_runtime
+
+        self.nodes = json.loads((comfyui_runtime.ROOT / "workflows" / "api" / f"{name}.json").read_text())
+
+    def id_of(self, title: str) -> str:
+        return next(number for number, node in self.nodes.items() if node["_meta"]["title"] == title)
+
+    def __getitem__(self, title: str) -> dict:
+        return self.nodes[self.id_of(title)]
+
+    def follow(self, upload: str) -> None:
+        """Take an uploaded picture, its central square reduced to the model's size, as the reference."""
+        from .rendering import SIZE
+
+        self.nodes["upload"] = {"class_type": "LoadImage", "inputs": {"image": upload}, "_meta": {"title": "Upload"}}
+        scale = {"image": ["upload", 0], "upscale_method": "area", "width": SIZE, "height": SIZE, "crop": "center"}
+        self["Reference"].update(class_type="ImageScale", inputs=scale)
+
+
+class Demo:
+    """Runs graphs and keeps their pictures.
+
+    Args:
+        client: of the running server.
+        folder: the server's output folder.
+    """
+
+    def __init__(self, client, folder: Path):
+        self.client, self.folder = client, folder
+
+    def sweep(self, prompt: str) -> Path:
+        """The quality sweep; prints its levels."""
+        graph = Graph("quickstart_quality_sweep")
+        if prompt:
+            graph["Prompt"]["inputs"]["text"] = prompt
+        outputs = self.client.outputs_of(graph.nodes)
+        print(outputs[graph.id_of("Response Curve")]["text"][0], flush=True)
+        return self._keep(outputs[graph.id_of("Save the grid")], "quality_sweep.png")
+
+    def transfer(self, prompt: str, reference: Path | None) -> list[Path]:
+        """Quality transfer from the distorted photograph, or from the user's own; prints the scores."""
+        print(f"\n{'reference':<14}{'its score':>10}{'edited':>9}{'drawn':>8}")
+        if reference is not None:
+            return [self._transfer(prompt, reference.stem, lambda graph: graph.follow(self.client.upload(reference)))]
+        paths = []
+        for kind in KINDS:
+
+            def distort(graph: Graph, kind: str = kind) -> None:
+                graph["Reference"]["inputs"]["distortion"] = kind
+
+            paths.append(self._transfer(prompt, kind, distort))
+        return paths
+
+    def _transfer(self, prompt: str, name: str, prepare) -> Path:
+        graph = Graph("quickstart_reference_transfer")
+        prepare(graph)
+        if prompt:
+            graph["Prompt"]["inputs"]["text"] = prompt
+        outputs = self.client.outputs_of(graph.nodes)
+        (scores,) = outputs[graph.id_of("Score Images")]["scores"]
+        ((reference, _, edited, *drawn),) = scores.values()  # in the order of the workflow's grid
+        print(f"{name:<14}{reference:>10.2f}{edited:>9.2f}{sum(drawn) / len(drawn):>8.2f}", flush=True)
+        return self._keep(outputs[graph.id_of("Save the grid")], f"reference_{name}.png")
+
+    def _keep(self, output: dict, name: str) -> Path:
+        (image,) = output["images"]
+        return Path(shutil.move(self.folder / image["subfolder"] / image["filename"], self.folder / name))
+
+
+def stack(paths: list[Path], target: Path) -> None:
+    """Pictures of one width below each other as one PNG."""
+    from PIL import Image
+
+    pictures = [Image.open(path).convert("RGB") for path in paths]
+    sheet = Image.new("RGB", (pictures[0].width, sum(picture.height for picture in pictures)), "white")
+    top = 0
+    for picture in pictures:
+        sheet.paste(picture, (0, top))
+        top += picture.height
+    partial = target.with_suffix(".part")
+    sheet.save(partial, "PNG")
+    partial.replace(target)
 
 
 def main() -> None:
@@ -22,43 +106,24 @@ def main() -> None:
     from comfyui_client import Client
 
     parser = argparse.ArgumentParser(prog="python -m quickstart.demo", description=__doc__)
-    parser.add_argument("--prompt", default="", help="what to draw instead of the workflow's own prompt")
+    parser.add_argument("--prompt", default="", help="what to draw instead of the workflows' own prompt")
+    parser.add_argument("--reference", default="", help="a picture of your own whose quality is to be transferred")
     parser.add_argument("--output", type=Path, default=Path("output"), help="folder of the pictures")
     options = parser.parse_args()
-    options.output.mkdir(parents=True, exist_ok=True)
-    graph = json.loads((comfyui_runtime.ROOT / WORKFLOW).read_text())
-    if options.prompt:
-        graph["positive"]["inputs"]["text"] = options.prompt
-
-    log = options.output / "comfyui.log"
-    print(f"Starting ComfyUI (log: {log}) and sampling {len(LEVELS)} levels of quality ...", flush=True)
-    with comfyui_runtime.serve(log, "--output-directory", str(options.output.resolve())) as address:
-        outputs = Client(address, log).outputs_of(graph)
-    pictures = {level: files(outputs[f"save_{level}"]["images"], options.output) for level in LEVELS}
-    print(report(pictures, options.output / "quality_sweep.png"))
-
-
-def files(images: list[dict], folder: Path) -> list[Path]:
-    """Paths of the pictures that a SaveImage node wrote."""
-    return [folder / image["subfolder"] / image["filename"] for image in images]
-
-
-def report(pictures: dict[int, list[Path]], sheet: Path) -> str:
-    """Measure the pictures, write the labelled contact sheet; the table of scores as text."""
-    from .colourfulness import colourfulness
-    from .contact_sheet import contact_sheet, read_pictures
-    from .iqa import load_iqa
-    from .model import WEIGHTS
-
-    model, _ = load_iqa(WEIGHTS)
-    lines, rows = ["requested  measured quality  colourfulness"], []
-    for level, paths in pictures.items():
-        images = read_pictures(paths)
-        quality = model(images).mean().item()
-        lines.append(f"{level:>7} %  {quality:>16.3f}  {colourfulness(images).mean().item():>13.1f}")
-        rows.append((f"quality {level} %\nmeasured {quality:.2f}", images))
-    contact_sheet(rows, sheet)
-    return "\n".join([*lines, PREVIEW, f"Pictures: {sheet.resolve()}"])
+    reference = Path(options.reference) if options.reference else None
+    if reference is not None and not reference.is_file():
+        parser.error(f"there is no picture {reference}")
+    folder = options.output.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "comfyui.log"
+    print(f"Starting ComfyUI (log: {log}) ...", flush=True)
+    with comfyui_runtime.serve(log, "--output-directory", str(folder)) as address:
+        demo = Demo(Client(address, log), folder)
+        sweep = demo.sweep(options.prompt)
+        transfers = demo.transfer(options.prompt, reference)
+    sheet = folder / "reference_transfer.png"
+    stack(transfers, sheet)
+    print(f"\nPictures:\n{sweep}\n{sheet}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// Shows the table of Score Images on the node itself, as soon as it has run.
+// Shows the text results of Score Images and Response Curve on the nodes themselves, as soon as they have run.
 
 import { app } from "../../scripts/app.js";
 import { ComfyWidgets } from "../../scripts/widgets.js";
@@ -15,7 +15,7 @@ function tableWidget(node) {
 app.registerExtension({
   name: "IQAAdapter.ScoreTable",
   beforeRegisterNodeDef(nodeType, nodeData) {
-    if (nodeData.name !== "IQAScoreImages") return;
+    if (!["IQAScoreImages", "IQAResponseCurve"].includes(nodeData.name)) return;
     const onExecuted = nodeType.prototype.onExecuted;
     nodeType.prototype.onExecuted = function (output) {
       onExecuted?.call(this, output);
