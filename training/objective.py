@@ -40,7 +40,7 @@ class Objective:
         self.layers = cross_attention_layers(patcher.get_model_object("diffusion_model"))
         self.dtype, self.device = DTYPES[precision], patcher.load_device
         self.patcher = patcher.clone()
-        if self.dtype != (patcher.model.manual_cast_dtype or patcher.model.get_dtype()):
+        if self.dtype != (patcher.get_model_object("manual_cast_dtype") or patcher.model.get_dtype()):
             self.patcher.set_model_compute_dtype(self.dtype)
         self.model = self.patcher.model
         self.load()

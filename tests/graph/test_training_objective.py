@@ -184,9 +184,14 @@ def test_quickstart_model():
     angle = sigma.atan()  # v = cos(angle) noise - sin(angle) latent
     velocity = angle.cos() * data.noise - angle.sin() * data.latents
     context = torch.cat([row["cross_attn"] for row in data.conditionings])
+    pooled = torch.randn(ROWS, base.adm_channels, generator=torch.Generator().manual_seed(2))
+    for row, own in zip(data.conditionings, pooled, strict=True):
+        row["pooled_output"] = own[None]
     with torch.no_grad():
         noisy = angle.cos() * (data.latents + sigma * data.noise)
-        predicted = base.diffusion_model(noisy, torch.tensor([0.0, 456.0, 999.0]), context=context)
+        predicted = base.diffusion_model(
+            noisy, torch.tensor([0.0, 456.0, 999.0]), context=context, y=pooled if base.adm_channels else None
+        )
     assert target.loss(None, data).item() == pytest.approx(F.mse_loss(predicted, velocity).item(), rel=1e-4)
     target.loss(learning(data.quality, data.keep), data).backward()
     assert learning.weight.grad.abs().sum() > 0

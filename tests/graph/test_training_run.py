@@ -1,0 +1,98 @@
+"""A run from scored pictures to the file: samples on the way, stopping, and what they leave of the loss."""
+
+import dataclasses
+
+import pytest
+import torch
+import training_pictures
+from PIL import Image
+
+from comfyui_runtime import room
+
+checkpoint = room("adapter.checkpoint")
+loading = room("iqa_models.loading")
+loop = room("training.loop")
+pictures = room("training.pictures")
+quickstart = room("quickstart.model")
+run = room("training.run")
+scoring = room("training.scoring")
+table = room("training.table")
+
+SETTINGS = """
+steps: 4
+batch_size: 2
+learning_rate: 1e-2
+precision: float32
+resolution: 64
+bucket_step: 8
+sample_steps: 2
+sample_targets: [1, 99]
+sample_prompts: [a red circle, a blue square, noise]
+"""
+
+
+class Bar:
+    def __init__(self, total):
+        pass
+
+    def update(self, count):
+        pass
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    photos = training_pictures.write(tmp_path_factory.mktemp("photos"), 6)
+    found, folder = pictures.find_pictures(photos), tmp_path_factory.mktemp("table")
+    scoring.score_dataset(found, [loading.load_iqa_model("entropy")], folder, protocol="as is")
+    return found, table.ScoredTable.read(folder)
+
+
+def go(scored, folder, models=None, should_stop=None, **overrides):
+    settings = run.RunSettings.from_text(SETTINGS, "the test", **overrides)
+    models, losses = models or quickstart.load_quickstart(), []
+    result = run.train_on_pictures(
+        models, *scored, settings, folder / "run", folder / "models" / "new.safetensors", Bar,
+        lambda step, loss: losses.append(loss), should_stop=should_stop,
+    )  # fmt: skip
+    return result, losses
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_samples_change_nothing_in_the_training(scored, tmp_path, precision):
+    models = quickstart.load_quickstart()
+    plain, losses = go(scored, tmp_path / "plain", models, precision=precision)
+    shown, again = go(scored, tmp_path / "shown", models, precision=precision, sample_interval=2)
+    assert losses == again and len(losses) == 4
+    assert all(torch.equal(a.key, b.key) for a, b in zip(plain.layers, shown.layers, strict=True))
+    sheets = sorted((tmp_path / "shown" / "run" / "samples").iterdir())
+    assert [path.name for path in sheets] == ["000002.png", "000004.png"]
+    assert Image.open(sheets[0]).size == (2 * 64, 3 * 64)
+    assert sheets[0].read_bytes() != sheets[1].read_bytes()
+    assert not any(parameter.requires_grad for parameter in models[0].model.parameters())
+
+
+def test_result_lies_where_the_loader_looks(scored, tmp_path):
+    adapter, _ = go(scored, tmp_path)
+    loaded = checkpoint.load_adapter(tmp_path / "models" / "new.safetensors")
+    assert loaded.name == adapter.name == "new.safetensors"
+    assert loaded.metadata == dataclasses.replace(adapter.metadata)
+    assert loaded.metadata.metric_names == ("entropy",) and loaded.metadata.origin == "6 pictures, protocol as is"
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["new.safetensors"]
+
+
+def test_stopped_run_goes_on(scored, tmp_path):
+    whole, losses = go(scored, tmp_path / "whole")
+    answers = iter([False, True])
+    with pytest.raises(loop.TrainingStopped, match="Stopped at step 2"):
+        go(scored, tmp_path / "parts", should_stop=lambda: next(answers))
+    assert not (tmp_path / "parts" / "models").exists()
+    parts, rest = go(scored, tmp_path / "parts")
+    assert rest == losses[2:]
+    assert all(torch.equal(a.value, b.value) for a, b in zip(whole.layers, parts.layers, strict=True))
+
+
+def test_settings_of_all_kinds_in_one_file():
+    settings = run.RunSettings.from_text("steps: 5\nbuckets: true\nsample_cfg: 3", "run.yaml", steps=7)
+    assert (settings.training.steps, settings.data.buckets, settings.samples.sample_cfg) == (7, True, 3.0)
+    with pytest.raises(ValueError, match="run.yaml: unknown setting bucket; known are steps, .*sample_cfg"):
+        run.RunSettings.from_text("bucket: true", "run.yaml")
