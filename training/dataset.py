@@ -225,6 +225,7 @@ def _standard(table: ScoredTable, settings: DataSettings, count: int) -> tuple[M
         iqa_model=contents.models[0],
         layer=contents.layer,
         pooling=contents.pooling,
+        protocol=contents.protocol,
         feature_mean=tuple(mean),
         feature_std=tuple(std),
         origin=origin,
