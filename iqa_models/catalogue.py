@@ -57,10 +57,12 @@ class Entry:
         aesthetic: judges aesthetics (IAA) rather than technical quality (IQA).
         minimum, maximum: range of the raw score as pyiqa states it, often only approximate; may be infinite.
         weights: files it needs, none for hand-made formulas.
-        download_mb: their size in MB (10^6 bytes).
+        download_mb: their size in MB (10^6 bytes), 0 where it is not known. About: computed from the tensors of the
+            architecture in the format of the files.
         licence: note.
         minimum_side, maximum_side: of a picture in pixels; ``maximum_side`` is None if there is no limit.
-        batch_safe: a batch gives the same scores as one picture at a time.
+        batch_safe: a batch gives the same scores as one picture at a time. Also False where every picture is cut into
+            so many crops (20 to 50) that it is a batch of its own.
         half_precision: float16 weights change the score by less than a hundredth of its spread.
         layer: its feature layer, None where it has none.
         supported: it can be loaded here; if not, ``why_not`` is the reason.

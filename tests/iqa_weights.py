@@ -104,7 +104,7 @@ def _metaiqa(metric: str, path: Path, rng: np.random.Generator) -> None:
 
 
 def _brisque(metric: str, path: Path, rng: np.random.Generator) -> None:
-    coefficients, vectors = rng.normal(size=50), rng.uniform(-1, 1, size=(36, 50))
+    coefficients, vectors = rng.normal(size=50), rng.uniform(-1, 1, size=(50, 36))
     if path.suffix == ".mat":
         scipy.io.savemat(path, {"sv_coef": coefficients, "sv": vectors})
     else:

@@ -1,0 +1,109 @@
+"""The catalogue says what pyiqa says, and what pyiqa's architectures show when they are built.
+
+Nets are built with their parameters on the ``meta`` device, where shapes are computed and numbers are not.
+"""
+
+import math
+import re
+
+import accelerate
+import iqa_weights
+import pytest
+import torch
+from pyiqa.default_model_configs import DEFAULT_CONFIGS
+
+from comfyui_runtime import room
+
+catalogue = room("iqa_models.catalogue")
+construction = room("iqa_models.construction")
+statistics = room("iqa_models.statistics")
+
+OF_DISTRIBUTIONS = {"fid", "sfid", "fid_dinov2", "inception_score"}  # judge sets of pictures, not one
+ONLY_WEIGHTS = {"pretrained", "train_dataset", "regressor_dataset", "model_name", "model_type"}  # options of pyiqa
+READ_WHEN_BUILT = ("ARNIQA", "MetaIQA", "QualiCLIP")  # architectures that cannot be built without files
+COMPUTED_WHEN_BUILT = ("LIQE", "LAIONAes")  # need numbers, which the meta device has not
+SUPPORTED = [name for name in catalogue.names() if catalogue.find(name).supported]
+
+
+def families():
+    """Supported metrics of pyiqa by architecture; those of a family differ in their weights only."""
+    found = {}
+    for name in SUPPORTED:
+        if name != catalogue.QUICKSTART:
+            options = DEFAULT_CONFIGS[name]["metric_opts"]
+            key = tuple(sorted((option, str(value)) for option, value in options.items() if option not in ONLY_WEIGHTS))
+            found.setdefault(key, []).append(name)
+    return list(found.values())
+
+
+def test_all_metrics_of_single_pictures_are_there():
+    of_pyiqa = {name for name, config in DEFAULT_CONFIGS.items() if config.get("metric_mode") == "NR"}
+    assert set(catalogue.names()) == of_pyiqa - OF_DISTRIBUTIONS | {catalogue.QUICKSTART}
+
+
+def test_directions_and_ranges_are_pyiqas():
+    for name in set(catalogue.names()) - {catalogue.QUICKSTART}:
+        entry, config = catalogue.find(name), DEFAULT_CONFIGS[name]
+        assert entry.higher_is_better == (not config.get("lower_better", False)), name
+        minimum, maximum = (re.sub("[~ ]", "", bound) for bound in config["score_range"].split(","))
+        assert (entry.minimum, entry.maximum) == (float(minimum or -math.inf), float(maximum or math.inf)), name
+
+
+def test_metrics_of_the_adapters_are_complete():
+    known = statistics.cc3m_statistics()
+    assert len(known) == 21
+    for name, numbers in known.items():
+        entry = catalogue.find(name)
+        assert entry.supported and entry.weights and entry.layer and entry.download_mb > 1, name
+        assert (entry.aesthetic, entry.higher_is_better) == (numbers.aesthetic, numbers.higher_is_better), name
+
+
+def test_every_entry_can_be_acted_on():
+    for name in catalogue.names():
+        entry = catalogue.find(name)
+        assert entry.supported != bool(entry.why_not), name
+        assert entry.licence and entry.minimum < entry.maximum and entry.minimum_side >= 1
+        for file in entry.weights:
+            assert name == catalogue.QUICKSTART or re.fullmatch(r"https://\S+", file.source), name
+    with pytest.raises(ValueError, match="Did you mean topiq_nr"):
+        catalogue.find("topiq-nr")
+
+
+@pytest.mark.parametrize("family", families(), ids=lambda family: family[0])
+def test_a_family_shares_what_its_architecture_decides(family):
+    facts = [catalogue.find(name) for name in family]
+    for fact in ("layer", "minimum_side", "maximum_side", "batch_safe", "half_precision"):
+        assert len({getattr(entry, fact) for entry in facts}) == 1, fact
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("iqa")
+
+
+LEARNED = [family[0] for family in families() if catalogue.find(family[0]).layer]
+
+
+@pytest.mark.filterwarnings("ignore:for .* copying from a non-meta parameter")
+@pytest.mark.parametrize("name", LEARNED)
+def test_feature_layer_and_smallest_picture(name, folder):
+    entry, architecture = catalogue.find(name), DEFAULT_CONFIGS[name]["metric_opts"]["type"]
+    if architecture in COMPUTED_WHEN_BUILT:
+        pytest.skip("judged with real weights in test_iqa_models_loading.py")
+    files = {}
+    with accelerate.init_empty_weights():
+        if architecture in READ_WHEN_BUILT:
+            iqa_weights.write_weights(name, folder)
+            files = {file.name: folder / file.name for file in entry.weights}
+        net = construction.build(name, files, entry.layer.name)
+    net.to("meta")
+    outputs = []
+    net.get_submodule(entry.layer.name).register_forward_hook(lambda *call: outputs.append(call[-1]))
+    side = entry.minimum_side
+    net(torch.empty(1, 3, side, side, device="meta"))
+    channels = 2 if outputs[0].ndim == 3 else 1  # tokens [rows, T, D]; maps [rows, C, H, W] and vectors [rows, D]
+    assert outputs[0].shape[channels] == entry.layer.width
+    assert entry.layer.pooled == (outputs[0].ndim == 2)
+    if side > 1:
+        with pytest.raises((RuntimeError, AssertionError, ValueError)):
+            net(torch.empty(1, 3, side - 1, side - 1, device="meta"))
