@@ -218,3 +218,16 @@ def test_an_adapter_refuses_what_it_was_not_trained_on(known, adapter):
         nodes.IQAReferenceFeatures.execute(loading.load_iqa_model("piqe"), IMAGES, adapter)
     with pytest.raises(ValueError, match="conditioned on scores"):
         nodes.IQAReferenceEmbed.execute(models.random_adapter(models.comfy_model("SD1.5")), features_of([1, 2]))
+
+
+def test_reference_adapter_decides_the_size_at_which_references_are_seen():
+    model = loading.load_iqa_model("quickstart_iqa")
+    photo = torch.rand(1, 128, 96, 3, generator=torch.Generator().manual_seed(4))
+    for protocol in ("64", "as is"):
+        metadata = room("adapter.metadata").Metadata(
+            kind="reference", iqa_model="quickstart_iqa", layer="fc2", pooling="none", protocol=protocol
+        )
+        adapter = room("adapter.checkpoint").Adapter("test", metadata, None, ())
+        seen = room("nodes.reference").IQAReferenceFeatures.execute(model, photo, adapter).args[0]
+        expected = activations.extract_features(model, photo, "fc2", "none", protocol)
+        assert torch.equal(seen.tensor, expected.tensor)
