@@ -84,7 +84,7 @@ class _Files:
     """Answers for pyiqa's ways of reaching files, by the file name at the end of an URL or path."""
 
     def __init__(self, paths: Mapping[str, Path]):
-        self.paths = paths
+        self.paths = {**paths, **{path.name: path for path in paths.values()}}  # .safetensors has another name
 
     def path(self, url: str, *_, **__) -> str:
         """In place of ``load_file_from_url``: where the file is; its bare name where it is not wanted."""

@@ -1,0 +1,274 @@
+"""Weights are found, read whole and without code, or refused in one sentence; the scores are then pyiqa's own."""
+
+import copy
+import os
+import pickle
+import re
+import shutil
+import socket
+import zipfile
+
+import folder_paths
+import iqa_nets
+import iqa_weights
+import pyiqa
+import pyiqa.models.inference_model
+import pytest
+import safetensors.torch
+import torch
+
+from comfyui_runtime import room
+
+activations = room("iqa_models.activations")
+catalogue = room("iqa_models.catalogue")
+construction = room("iqa_models.construction")
+loading = room("iqa_models.loading")
+quickstart_iqa = room("quickstart.iqa")
+scoring = room("iqa_models.scoring")
+
+CNNIQA = iqa_nets.CNNIQA_FILE
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch):
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was touched"))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("an address was looked up"))
+
+
+@pytest.fixture()
+def folder(tmp_path, monkeypatch):
+    """``models/iqa/`` for one test, and empty caches."""
+    folder = tmp_path / "iqa"
+    folder.mkdir()
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "iqa", ([str(folder)], {".safetensors", ".pth", ".pt"}))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    yield folder
+    shutil.rmtree(folder)  # some hold half a gigabyte
+
+
+@pytest.fixture(scope="module")
+def state():
+    """State dict of a CNNIQA."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return construction.build("cnniqa", {}).state_dict()
+
+
+def refusal(match):
+    return pytest.raises(ValueError, match=match)
+
+
+def loaded(name="cnniqa"):
+    return loading.load_iqa_model(name).patcher.model.net.state_dict()
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"params": state},
+        lambda state: {"state_dict": {f"module.{key}": value for key, value in state.items()}, "epoch": 3},
+        lambda state: state,
+    ],
+    ids=["params", "module.", "plain"],
+)
+def test_state_dicts_as_training_scripts_store_them(folder, state, wrap):
+    torch.save(wrap(state), folder / CNNIQA)
+    assert all(torch.equal(value, state[key]) for key, value in loaded().items())
+
+
+def test_safetensors_come_before_pickles(folder, state):
+    (folder / CNNIQA).write_bytes(b"never read")
+    safetensors.torch.save_file(state, (folder / CNNIQA).with_suffix(".safetensors"))
+    assert all(torch.equal(value, state[key]) for key, value in loaded().items())
+
+
+@pytest.mark.parametrize("cache", ["torch/hub/pyiqa", "torch/hub/checkpoints"])
+def test_caches_of_pyiqa_and_torch_hub(folder, tmp_path, state, cache):
+    (tmp_path / cache).mkdir(parents=True)
+    torch.save(state, tmp_path / cache / CNNIQA)
+    assert all(torch.equal(value, state[key]) for key, value in loaded().items())
+
+
+def test_missing_weights_are_named_with_folder_and_source(folder):
+    with pytest.raises(FileNotFoundError) as failure:
+        loading.load_iqa_model("clipiqa+")
+    prompts, clip = catalogue.find("clipiqa+").weights
+    assert str(failure.value) == (
+        f"Weights of clipiqa+ are missing: put {prompts.name} from {prompts.source} and RN50.pt from {clip.source} "
+        f"into {folder}, or switch download_if_missing on."
+    )
+    with refusal("qalign cannot be used here: it is a vision-language model"):
+        loading.load_iqa_model("qalign")
+
+
+# Refusals
+
+
+class Harmful:
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder / "harm"),)
+
+    def __init__(self, folder):
+        self.folder = folder
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_a_pickle_with_code_never_runs(folder, state, legacy):
+    harmful = {"params": state, "more": Harmful(folder)}
+    if legacy:
+        (folder / CNNIQA).write_bytes(pickle.dumps(harmful))
+    else:
+        torch.save(harmful, folder / CNNIQA)
+    with refusal(rf"{CNNIQA} is a pickle with code in it .*was not opened further\. Get a \.safetensors"):
+        loading.load_iqa_model("cnniqa")
+    assert not (folder / "harm").exists()
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_truncated_files(folder, state, suffix, share):
+    path = (folder / CNNIQA).with_suffix(suffix)
+    if suffix == ".pth":
+        torch.save({"params": state}, path)
+    else:
+        safetensors.torch.save_file(state, path)
+    size = int(path.stat().st_size * share)
+    os.truncate(path, size)
+    with refusal(rf"{path.name} \({size} bytes\) is damaged or incomplete\. Delete it, and get it again"):
+        loading.load_iqa_model("cnniqa")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda state: {key: value for key, value in state.items() if "fc2" not in key}, "fc2"),
+        (lambda state: state | {"more": torch.zeros(1)}, "Unexpected key"),
+        (lambda state: state | {"fc3.bias": torch.zeros(3)}, "size mismatch for fc3.bias"),
+    ],
+    ids=["less", "more", "other shape"],
+)
+def test_state_dicts_of_other_nets(folder, state, change, reason):
+    torch.save({"params": change(state)}, folder / CNNIQA)
+    with refusal(rf"{CNNIQA} does not hold the weights of cnniqa: .*{reason}"):
+        loading.load_iqa_model("cnniqa")
+
+
+@pytest.mark.parametrize("content", [torch.zeros(3), [1, 2], {"params": [1, 2]}], ids=["tensor", "list", "no dict"])
+def test_files_without_a_state_dict(folder, content):
+    torch.save(content, folder / CNNIQA)
+    with refusal(f"{CNNIQA} (holds no state dict|does not hold the weights of cnniqa)"):
+        loading.load_iqa_model("cnniqa")
+
+
+@pytest.mark.parametrize("name", ["wadiqam_nr", "arniqa", "quickstart_iqa"])
+def test_wrong_content_where_pyiqa_reads_the_file_itself(folder, name):
+    for file in catalogue.find(name).weights:
+        content = {"something": torch.zeros(1)}
+        if file.name.endswith(".safetensors"):
+            safetensors.torch.save_file(content, folder / file.name)
+        else:
+            torch.save(content, folder / file.name)
+    with refusal(rf"{re.escape(catalogue.find(name).weights[0].name)}.* does not hold the weights of {name}"):
+        loading.load_iqa_model(name)
+
+
+def test_of_torchscript_only_tensors_are_read(folder, state):
+    iqa_weights.write_torchscript(state, folder / CNNIQA)
+    assert all(torch.equal(value, state[key]) for key, value in loaded().items())
+
+
+def test_a_torchscript_archive_with_code_never_runs(folder):
+    with zipfile.ZipFile(folder / CNNIQA, "w") as archive:
+        archive.writestr("archive/constants.pkl", pickle.dumps(()))
+        archive.writestr("archive/data.pkl", pickle.dumps({"weight": Harmful(folder)}, protocol=2))
+    with refusal(rf"{CNNIQA} is a pickle with code in it \((posix|nt)\.mkdir has no place among tensors\)"):
+        loading.load_iqa_model("cnniqa")
+    assert not (folder / "harm").exists()
+
+
+# Scores and features
+
+
+def cnn_state(name, folder):
+    """What the files of most metrics hold: everything."""
+    return torch.load(folder / catalogue.find(name).weights[0].name, weights_only=True)["params"]
+
+
+def arniqa_state(name, folder):
+    encoder, regressor = (folder / file.name for file in catalogue.find(name).weights)
+    state = torch.load(encoder, weights_only=True).items()
+    scripted = torch.jit.load(regressor).state_dict()
+    return {
+        **{f"encoder.{key.removeprefix('model.')}": value for key, value in state if key.startswith("model.")},
+        "regressor.weight": scripted["weights"].reshape(1, -1),
+        "regressor.bias": scripted["biases"].reshape(1),
+    }
+
+
+def clip_state(name, folder):
+    state = torch.jit.load(folder / "RN50.pt").state_dict()
+    integers = {"input_resolution", "context_length", "vocab_size"}
+    return {f"clip_model.0.{key}": value.float() for key, value in state.items() if key not in integers}
+
+
+SCORED = {  # metric -> its state dict, read by torch alone
+    "arniqa": arniqa_state,
+    "clipiqa": clip_state,
+    "dbcnn": cnn_state,
+    "musiq": cnn_state,
+    "nima-vgg16-ava": cnn_state,
+    "paq2piq": cnn_state,
+    "topiq_nr": cnn_state,
+    "liqe": cnn_state,
+}
+
+
+@pytest.mark.parametrize("name", SCORED)
+def test_scores_are_pyiqas_own(folder, monkeypatch, name):
+    """pyiqa's own metric around its own net, emptied and given the state dict that the files hold."""
+    iqa_weights.write_weights(name, folder)
+    model = loading.load_iqa_model(name)
+    images = iqa_nets.photos(2, 224 if name == "liqe" else 96, 230)
+    images[1] = images[1] ** 2
+    scores = scoring.score_images([model], images).values[:, 0]
+
+    net = copy.deepcopy(model.patcher.model.net)
+    for tensor in net.state_dict().values():
+        tensor.fill_(1)
+    net.load_state_dict(SCORED[name](name, folder))
+    monkeypatch.setattr(pyiqa.models.inference_model, "build_network", lambda _: net)
+    metric = pyiqa.create_metric(name, device="cpu")
+    expected = torch.cat([metric(image[None]).reshape(1) for image in images.movedim(-1, 1)])
+    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
+    assert abs(scores[0] - scores[1]) > 1e-5
+
+    features = activations.extract_features(model, images)
+    assert features.tensor.shape == (2, model.entry.layer.width)
+    assert not torch.equal(*features.tensor)
+
+
+def test_arniqas_features_are_full_and_half_scale(folder):
+    iqa_weights.write_weights("arniqa", folder)
+    model, images = loading.load_iqa_model("arniqa"), iqa_nets.photos(2)
+    net, features = model.patcher.model.net, activations.extract_features(model, images)
+    full, half = net._preprocess(images.movedim(-1, 1))
+    for part, pixels in zip(features.tensor.chunk(2, dim=1), (full, half), strict=True):
+        encoded = torch.nn.functional.normalize(net.encoder(pixels).flatten(1), dim=1)
+        torch.testing.assert_close(part, encoded, atol=1e-5, rtol=1e-4)
+
+
+def test_the_quickstarts_model_is_loaded_like_every_other():
+    """From the pack's own folder; scores and features are those that its adapters were trained with."""
+    own, _ = quickstart_iqa.load_iqa(room("quickstart.model").WEIGHTS)
+    model, images = loading.load_iqa_model(quickstart_iqa.IQA_MODEL), iqa_nets.photos(5, 64, 64)
+    pixels = images.movedim(-1, 1)
+    scores = scoring.score_images([model], images).values[:, 0]
+    torch.testing.assert_close(scores, quickstart_iqa.quality(own, pixels), atol=1e-5, rtol=0)
+    features = activations.extract_features(model, images)
+    assert (features.layer, features.pooling) == (quickstart_iqa.FEATURE_LAYER, "none")
+    torch.testing.assert_close(features.tensor, quickstart_iqa.features(own, pixels), atol=1e-5, rtol=1e-4)
+    assert features.tensor.shape == (5, model.entry.layer.width) == (5, 256)
