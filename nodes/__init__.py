@@ -2,6 +2,7 @@
 
 from .apply import IQAAdapterApply
 from .conditioning import IQAConditioningQuality, IQAQualityEmbed
+from .guidance import IQAGradientGuidance
 from .loaders import IQAAdapterLoader, IQAModelLoader
 from .quickstart import IQAQuickstartModel, IQAQuickstartPicture
 from .reference import IQAMixFeatures, IQAReferenceEmbed, IQAReferenceFeatures
@@ -19,6 +20,7 @@ NODES = [
     IQAReferenceFeatures,
     IQAMixFeatures,
     IQAReferenceEmbed,
+    IQAGradientGuidance,
     IQAQuickstartModel,
     IQAQuickstartPicture,
     IQAQualitySweep,

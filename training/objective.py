@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..adapter.attention import PLANS, Plan, QualityAttention
+from ..adapter.inference_mode import leave_inference_mode
 from ..adapter.layers import cross_attention_layers
 from .stream import Batch
 
@@ -55,7 +56,7 @@ class Objective:
         # asks for more memory than there is, so that every other model makes room
         comfy.model_management.load_models_gpu([self.patcher], memory_required=1e20, force_full_load=True)
         self.model.requires_grad_(False)
-        _leave_inference_mode(self.model)
+        leave_inference_mode(self.model)
 
     @property
     def unet(self) -> nn.Module:
@@ -139,14 +140,3 @@ def _recomputing(forward):
 def _differentiable_attention(_chosen, *args, **kwargs) -> Tensor:
     """PyTorch's attention in place of the chosen one, which may have no backward pass (SageAttention)."""
     return attention_pytorch(*args, **kwargs)
-
-
-def _leave_inference_mode(model: nn.Module) -> None:
-    """Weights that were loaded inside a running graph cannot take part in a backward pass; their copies can."""
-    for module in model.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            if parameter.is_inference():
-                setattr(module, name, nn.Parameter(parameter.clone(), requires_grad=False))
-        for name, buffer in module.named_buffers(recurse=False):
-            if buffer.is_inference():
-                setattr(module, name, buffer.clone())
