@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,16 +31,21 @@ CLEAN_SHARE = 0.35
 # steps spread evenly over the sampler's schedule would go half to noise levels (σ > 2) where little can be learned.
 NOISE_LEVELS = (-0.1, 1.5)
 CAPTION_VARIANTS = 1000
+RESIDUAL_ENDS = ("out_layers.3", "proj_out", "unet.out.2", ".out", ".fc2")  # last layers of UNet and text encoder
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the base model is trained; ``ema`` is the decay of the averaged weights per step."""
+    """How the base model is trained.
+
+    Muon (Jordan et al., 2024) trains the matrices and convolutions inside the UNet, AdamW its first and last layer,
+    biases, norms and the text encoder; ``ema`` is the decay of the averaged weights per step.
+    """
 
     batch: int = 16
+    muon_learning_rate: float = 1e-3  # scaled to updates of AdamW's size
     learning_rate: float = 6e-4
-    text_learning_rate: float = 3e-4  # at the UNet's rate it loses the colour words again
-    warm_up: int = 150
+    warm_up: int = 100
     ema: float = 0.998
     text_dropout: float = 0.1
     seed: int = 5
@@ -73,11 +79,12 @@ class TinyModel:
         s = sigma.view(-1, 1, 1, 1)
         noise = torch.randn(x0.shape, generator=generator)
         with torch.autocast("cpu", torch.bfloat16):
-            context = self.encoder(tokens)[0]
+            context, pooled = self.encoder(tokens)[:2]
             denoised = self.base.apply_model(
                 x0 + s * noise,
                 sigma,
                 c_crossattn=context,
+                y=pooled,
                 transformer_options={"optimized_attention_override": _basic_attention},
             )
         return ((denoised - x0).square() * (s**2 + 1) / s**2).mean()  # error of v from the error of x0
@@ -89,7 +96,7 @@ def _basic_attention(_chosen, *args, **kwargs):
 
 
 def initialise(module: torch.nn.Module) -> None:
-    """ComfyUI's layers leave their weights uninitialised; residual branches of the UNet start at zero."""
+    """ComfyUI's layers leave their weights uninitialised; residual branches start at zero, those of the text too."""
     layers = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm)
     for name, layer in module.named_modules():
         for kind in layers:
@@ -97,9 +104,16 @@ def initialise(module: torch.nn.Module) -> None:
                 kind.reset_parameters(layer)
         if isinstance(layer, torch.nn.Embedding):
             torch.nn.init.normal_(layer.weight, std=0.5 if name.endswith("tokens") else 0.1)
-        if name.endswith(("out_layers.3", "proj_out", "unet.out.2")):
+        if isinstance(layer, layers) and name.endswith(RESIDUAL_ENDS):
             torch.nn.init.zeros_(layer.weight)
             torch.nn.init.zeros_(layer.bias)
+
+
+def _matrices(unet: torch.nn.Module) -> Iterator[tuple[torch.nn.Parameter, torch.nn.Parameter]]:
+    """Inner weights of the UNet and the same memory as matrices ``[out, in · kernel]``, as Muon wants them."""
+    for name, weight in unet.named_parameters():
+        if weight.ndim >= 2 and not name.startswith(("input_blocks.0.", "out.")):
+            yield weight, torch.nn.Parameter(weight.data.flatten(1))
 
 
 class MixedQuality:
@@ -137,8 +151,12 @@ class BaseTraining:
         self.workers = min(os.cpu_count(), 4)
         self.pool = ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(1,))
         self.average = {name: weight.clone() for name, weight in weights.state_dict().items()}
-        groups = [{"params": list(weights[part].parameters())} for part in ("unet", "text_encoder")]
-        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+        self.matrices = dict(_matrices(weights["unet"]))
+        others = [parameter for parameter in self.parameters if parameter not in self.matrices]
+        self.optimizers = {
+            "muon": torch.optim.Muon(self.matrices.values(), weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+            "adamw": torch.optim.AdamW(others, betas=(0.9, 0.99), weight_decay=0.01, fused=True),
+        }
         self.data = MixedQuality(SceneCache(work / "scenes"), settings)
         self.step, self.seconds, self.losses = 0, 0.0, []
         if self.file.exists():
@@ -147,14 +165,15 @@ class BaseTraining:
     def _resume(self) -> None:
         state = torch.load(self.file, weights_only=True)
         self.model.weights.load_state_dict(state["weights"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state[name])
         self.average = state["average"]
         self.step, self.seconds, self.losses = state["step"], state["seconds"], state["losses"]
 
     def save(self) -> None:
         state = {
             "weights": self.model.weights.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            **{name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "average": self.average,
             "step": self.step,
             "seconds": self.seconds,
@@ -184,10 +203,12 @@ class BaseTraining:
         pictures, captions = self.data.batch(self.step)
         loss = self._gradients(SpaceToDepth().encode(pictures * 2 - 1), tokenize(captions))
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        rates = (self.settings.learning_rate, self.settings.text_learning_rate)
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * self.schedule()
-        self.optimizer.step()
+        for parameter, matrix in self.matrices.items():
+            matrix.grad = parameter.grad.flatten(1)
+        rates = {"muon": self.settings.muon_learning_rate, "adamw": self.settings.learning_rate}
+        for name, optimizer in self.optimizers.items():
+            optimizer.param_groups[0]["lr"] = rates[name] * self.schedule()
+            optimizer.step()
         self.step += 1
         self._update_average()
         self.losses.append(round(loss, 5))

@@ -38,6 +38,13 @@ class SpaceToDepthLatents(comfy.latent_formats.LatentFormat):
         self.latent_rgb_factors_reshape = lambda latent: F.pixel_shuffle(latent, BLOCK)
 
 
+class QuickstartBase(comfy.model_base.BaseModel):
+    """ComfyUI's model, told the prompt's pooled embedding beside the time step, as SDXL is."""
+
+    def encode_adm(self, **kwargs) -> torch.Tensor:
+        return kwargs["pooled_output"]
+
+
 class QuickstartConfig(comfy.supported_models_base.BASE):
     """UNet of the quickstart: cross-attention from the second level on and in the middle."""
 
@@ -55,7 +62,8 @@ class QuickstartConfig(comfy.supported_models_base.BASE):
         "use_spatial_transformer": True,
         "use_linear_in_transformer": True,
         "use_temporal_attention": False,
-        "adm_in_channels": None,
+        "num_classes": "sequential",
+        "adm_in_channels": WIDTH,
         "legacy": False,
         "dtype": torch.float32,
     }
@@ -72,8 +80,8 @@ class QuickstartConfig(comfy.supported_models_base.BASE):
     def model_type(self, state_dict, prefix=""):
         return comfy.model_base.ModelType.V_PREDICTION
 
-    def inpaint_model(self) -> bool:
-        return False  # twelve latent channels are no inpainting mask
+    def get_model(self, state_dict, prefix="", device=None) -> QuickstartBase:
+        return QuickstartBase(self, self.model_type(state_dict, prefix), device)
 
 
 class SpaceToDepth(comfy.pixel_space_convert.PixelspaceConversionVAE):

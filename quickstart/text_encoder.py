@@ -103,7 +103,7 @@ class PromptTransformer(torch.nn.Module):
         self, tokens, attention_mask=None, embeds=None, num_tokens=None, intermediate_output=None,
         final_layer_norm_intermediate=True, dtype=torch.float32, embeds_info=(),
     ):  # fmt: skip
-        """``embeds`` ``[batch, tokens, 128]`` → (states, intermediate states or None, states of the end token)."""
+        """``embeds`` ``[batch, tokens, 128]`` → (states, intermediate states or None, their mean over the words)."""
         length = embeds.shape[1]
         x = embeds + self.positions(torch.arange(length, device=embeds.device) % MAX_TOKENS, out_dtype=dtype)
         intermediate = None
@@ -112,7 +112,8 @@ class PromptTransformer(torch.nn.Module):
             if intermediate_output is not None and i == intermediate_output % self.num_layers:
                 intermediate = self.norm(x) if final_layer_norm_intermediate else x
         x = self.norm(x)
-        pooled = x[torch.arange(len(x), device=x.device), [n - 1 for n in num_tokens]]
+        said = torch.arange(length, device=x.device) < torch.tensor(num_tokens, device=x.device)[:, None]
+        pooled = (x * said[..., None]).sum(1) / said.sum(1, keepdim=True)
         return x, intermediate, pooled
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import Any
 
 import yaml
 
@@ -31,17 +30,25 @@ class Checked:
             raise ValueError(f"Training settings: {name} must be {expected}, not {getattr(self, name)!r}.")
 
 
-def read_yaml(text: str, origin: str, *classes: type[Checked], **overrides: Any) -> list:
+def read_yaml(text: str, origin: str, *classes: type[Checked]) -> list:
     """Settings records from one flat YAML mapping; what it does not name keeps its default.
 
     Args:
         text: lines of the form ``setting: value``.
         origin: where it comes from, for messages.
         classes: whose fields it may name.
-        overrides: values that win over those of the text.
 
     Raises:
         ValueError: not a YAML mapping, an unknown setting, or one out of its range.
+    """
+    return make_settings(parse_mapping(text, origin), origin, *classes)
+
+
+def parse_mapping(text: str, origin: str) -> dict:
+    """YAML lines of the form ``setting: value``.
+
+    Raises:
+        ValueError: they are none.
     """
     try:
         given = yaml.safe_load(text) or {}
@@ -49,7 +56,11 @@ def read_yaml(text: str, origin: str, *classes: type[Checked], **overrides: Any)
         raise ValueError(f"{origin} is no valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(given, dict):
         raise ValueError(f"{origin} must hold lines of the form `setting: value`.")
-    given |= overrides
+    return given
+
+
+def make_settings(given: dict, origin: str, *classes: type[Checked]) -> list:
+    """One record of each class from values by name; see :func:`read_yaml`."""
     fields = {cls: [field.name for field in dataclasses.fields(cls)] for cls in classes}
     known = [name for names in fields.values() for name in names]
     if unknown := [str(name) for name in given if name not in known]:

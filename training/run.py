@@ -13,7 +13,7 @@ from comfy.model_patcher import ModelPatcher
 
 from ..adapter.checkpoint import Adapter, save_adapter
 from ..iqa_models.loading import load_iqa_model
-from .checked import read_yaml
+from .checked import make_settings
 from .data_settings import DataSettings, SampleSettings
 from .dataset import TrainingSet
 from .loop import train
@@ -33,9 +33,13 @@ class RunSettings:
     samples: SampleSettings
 
     @classmethod
-    def from_text(cls, text: str, origin: str, **overrides) -> RunSettings:
-        """Read flat YAML with the settings of all three; see :func:`.checked.read_yaml`."""
-        return cls(*read_yaml(text, origin, TrainingSettings, DataSettings, SampleSettings, **overrides))
+    def from_mapping(cls, given: dict, origin: str) -> RunSettings:
+        """Settings of all three by name; ``origin`` is for messages.
+
+        Raises:
+            ValueError: an unknown setting, or one out of its range.
+        """
+        return cls(*make_settings(given, origin, TrainingSettings, DataSettings, SampleSettings))
 
 
 def train_on_pictures(

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 import training_pictures
+import yaml
 from PIL import Image
 
 from comfyui_runtime import room
@@ -21,7 +22,7 @@ table = room("training.table")
 SETTINGS = """
 steps: 4
 batch_size: 2
-learning_rate: 1e-2
+learning_rate: 0.01
 precision: float32
 resolution: 64
 bucket_step: 8
@@ -48,7 +49,7 @@ def scored(tmp_path_factory):
 
 
 def go(scored, folder, models=None, should_stop=None, **overrides):
-    settings = run.RunSettings.from_text(SETTINGS, "the test", **overrides)
+    settings = run.RunSettings.from_mapping(yaml.safe_load(SETTINGS) | overrides, "the test")
     models, losses = models or quickstart.load_quickstart(), []
     result = run.train_on_pictures(
         models, *scored, settings, folder / "run", folder / "models" / "new.safetensors", Bar,
@@ -91,8 +92,8 @@ def test_stopped_run_goes_on(scored, tmp_path):
     assert all(torch.equal(a.value, b.value) for a, b in zip(whole.layers, parts.layers, strict=True))
 
 
-def test_settings_of_all_kinds_in_one_file():
-    settings = run.RunSettings.from_text("steps: 5\nbuckets: true\nsample_cfg: 3", "run.yaml", steps=7)
+def test_settings_of_all_kinds_in_one_mapping():
+    settings = run.RunSettings.from_mapping({"steps": 7, "buckets": True, "sample_cfg": 3}, "run.yaml")
     assert (settings.training.steps, settings.data.buckets, settings.samples.sample_cfg) == (7, True, 3.0)
     with pytest.raises(ValueError, match="run.yaml: unknown setting bucket; known are steps, .*sample_cfg"):
-        run.RunSettings.from_text("bucket: true", "run.yaml")
+        run.RunSettings.from_mapping({"bucket": True}, "run.yaml")

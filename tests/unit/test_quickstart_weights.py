@@ -8,7 +8,11 @@ import nodes
 from comfyui_runtime import room
 
 WEIGHTS = room("quickstart.model").WEIGHTS
-scenes, distortions, iqa = (room(f"quickstart.{name}") for name in ("scenes", "distortions", "iqa"))
+scenes, distortions, iqa, adapters, evaluation, measures = (
+    room(f"quickstart.{name}") for name in ("scenes", "distortions", "iqa", "adapters", "evaluation", "measures")
+)
+load_adapter = room("adapter.checkpoint").load_adapter
+projection, targets = room("adapter.projection"), room("iqa_models.targets")
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +26,7 @@ def held_out():
 
 
 def test_weights_stay_small():
-    assert sum(file.stat().st_size for file in WEIGHTS.glob("*.safetensors")) < 12e6
+    assert sum(file.stat().st_size for file in WEIGHTS.rglob("*.safetensors")) <= 12e6
 
 
 def test_iqa_model_ranks_held_out_scenes(held_out):
@@ -56,3 +60,31 @@ def test_background_follows_the_prompt():
         means[colour] = vae.decode(result["samples"]).mean((0, 1, 2))
     assert means["navy"].mean() < means["beige"].mean() - 0.15
     assert means["navy"][2] - means["navy"][0] > means["beige"][2] - means["beige"][0] + 0.1
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Two prompts with eight seeds each, and the models."""
+    return evaluation.World(WEIGHTS, 16, tmp_path_factory.mktemp("cells"))
+
+
+def test_quality_follows_the_request(world):
+    adapter = load_adapter(WEIGHTS / adapters.SCORE.file)
+    metrics = [targets.Metric.from_json(metric) for metric in adapter.metadata.metrics]
+    means = []
+    for level in (1, 99):
+        request = torch.tensor([targets.sliders(metrics, level, 50)]).expand(16, -1)
+        pictures = world.cell(f"quality_{level}", projection.embed_quality(adapter, request))
+        means.append(iqa.quality(world.iqa, pictures).mean().item())
+    assert means[1] > means[0] + 0.1
+
+
+def test_noise_follows_the_reference(world):
+    """A noisy photograph makes the pictures noisier than a blurred one; neither was seen in training."""
+    adapter = load_adapter(WEIGHTS / adapters.REFERENCE.file)
+    sigma = {}
+    for kind in ("white_noise", "gaussian_blur"):
+        reference = distortions.distort(room("quickstart.photos").photo("cat"), kind, 0.8, torch.Generator())
+        tokens = projection.embed_features(adapter, iqa.features(world.iqa, reference.expand(16, -1, -1, -1)))
+        sigma[kind] = measures.noise(world.cell(kind, tokens), world.clean).mean().item()
+    assert sigma["white_noise"] > 2 * sigma["gaussian_blur"]

@@ -1,0 +1,42 @@
+"""The base model's training resumes exactly, and its Muon works on the UNet's own memory."""
+
+import pytest
+import torch
+
+from comfyui_runtime import room
+
+base_training, scene_cache = room("quickstart.base_training"), room("quickstart.scene_cache")
+SETTINGS = base_training.Settings(batch=4)
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    monkeypatch.setattr(scene_cache, "CHUNK", 32)
+    scene_cache.make_scene_cache(tmp_path / "scenes", 32)
+    return tmp_path
+
+
+def test_interrupted_training_goes_on_as_if_it_had_not_stopped(work):
+    whole = base_training.BaseTraining(work, 400, SETTINGS)
+    losses = [whole.advance() for _ in range(3)]
+    first = base_training.BaseTraining(work, 400, SETTINGS)
+    assert [first.advance() for _ in range(2)] == losses[:2]
+    first.save()
+    second = base_training.BaseTraining(work, 400, SETTINGS)
+    assert second.step == 2
+    assert second.advance() == losses[2]
+    for name, weight in whole.model.weights.state_dict().items():
+        assert torch.equal(weight, second.model.weights.state_dict()[name]), name
+        assert torch.equal(whole.average[name], second.average[name]), name
+
+
+def test_muon_trains_the_inner_weights_and_adamw_the_rest(work):
+    training = base_training.BaseTraining(work, 400, SETTINGS)
+    before = {name: weight.clone() for name, weight in training.model.weights.named_parameters()}
+    training.advance()
+    training.advance()  # the residual branches start at zero: at the first step nothing before them has a gradient
+    moved = {n for n, weight in training.model.weights.named_parameters() if not torch.equal(weight, before[n])}
+    inner = {n for n, weight in training.model.weights.named_parameters() if weight in training.matrices}
+    assert "unet.middle_block.0.in_layers.2.weight" in inner & moved
+    assert "unet.input_blocks.0.0.weight" in moved - inner
+    assert not any(name.startswith("text_encoder") for name in inner)
