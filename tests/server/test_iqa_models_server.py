@@ -30,7 +30,7 @@ def photo():
 @pytest.fixture()
 def graph(photo):
     graph = copy.deepcopy(GRAPH)
-    graph["photo"]["inputs"]["image"] = photo.name
+    graph["1"]["inputs"]["image"] = photo.name
     return graph
 
 
@@ -46,7 +46,7 @@ def piqe_of(path):
 
 
 def test_a_photo_is_scored(server, graph, photo):
-    (table,) = outputs(server, graph)["score"]["text"]
+    (table,) = outputs(server, graph)["3"]["text"]
     header, row = table.splitlines()
     assert header.split() == ["piqe", "↓"]
     assert row.split()[:2] == ["image", "1"]
@@ -55,16 +55,16 @@ def test_a_photo_is_scored(server, graph, photo):
 
 def test_the_best_of_a_batch_is_selected(server, graph):
     graph |= {
-        "blurred": {"class_type": "ImageBlur", "inputs": {"image": ["photo", 0], "blur_radius": 8, "sigma": 4.0}},
-        "batch": {"class_type": "ImageBatch", "inputs": {"image1": ["blurred", 0], "image2": ["photo", 0]}},
+        "blurred": {"class_type": "ImageBlur", "inputs": {"image": ["1", 0], "blur_radius": 8, "sigma": 4.0}},
+        "batch": {"class_type": "ImageBatch", "inputs": {"image1": ["blurred", 0], "image2": ["1", 0]}},
         "best": {
             "class_type": "IQASelectBest",
-            "inputs": {"images": ["batch", 0], "iqa_scores": ["score", 0], "count": 1},
+            "inputs": {"images": ["batch", 0], "iqa_scores": ["3", 0], "count": 1},
         },
         "indices": {"class_type": "PreviewAny", "inputs": {"source": ["best", 1]}},
-        "values": {"class_type": "PreviewAny", "inputs": {"source": ["score", 1]}},
+        "values": {"class_type": "PreviewAny", "inputs": {"source": ["3", 1]}},
     }
-    graph["score"]["inputs"]["images"] = ["batch", 0]
+    graph["3"]["inputs"]["images"] = ["batch", 0]
     result = outputs(server, graph)
     blurred, sharp = map(float, result["values"]["text"])
     assert blurred > sharp  # piqe: lower is better
@@ -74,15 +74,15 @@ def test_the_best_of_a_batch_is_selected(server, graph):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"score": {"model_2": ["model", 0]}}, "once only, but these are piqe, piqe"),
-        ({"score": {"images": ["tiny", 0]}}, r"4x4 are too small for piqe, which needs at least \d+ pixels"),
-        ({"features": {"images": ["photo", 0]}}, "piqe is computed by a formula and has no layers"),
+        ({"3": {"model_2": ["2", 0]}}, "once only, but these are piqe, piqe"),
+        ({"3": {"images": ["tiny", 0]}}, r"4x4 are too small for piqe, which needs at least \d+ pixels"),
+        ({"features": {"images": ["1", 0]}}, "piqe is computed by a formula and has no layers"),
     ],
 )
 def test_bad_input_ends_in_one_sentence(server, graph, changes, message):
     graph["tiny"] = {"class_type": "EmptyImage", "inputs": {"width": 4, "height": 4, "batch_size": 1, "color": 0}}
     if "features" in changes:
-        inputs = {"iqa_model": ["model", 0], "pooling": "auto", "protocol": "512", "references": "one by one"}
+        inputs = {"iqa_model": ["2", 0], "pooling": "auto", "protocol": "512", "references": "one by one"}
         graph["features"] = {"class_type": "IQAReferenceFeatures", "inputs": inputs}
         graph["show"] = {"class_type": "PreviewAny", "inputs": {"source": ["features", 0]}}
     for node, inputs in changes.items():
