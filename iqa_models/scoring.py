@@ -108,7 +108,7 @@ class Scores:
         cells = []
         for name, raw in zip(self.metrics, row, strict=True):
             cells.append(f"{raw:.4g}")
-            if name in known:
+            if name in known and math.isfinite(raw):
                 cells[-1] += f" ({known[name].z_score(raw):+.2f}z, {known[name].percentile(raw):.3g} %)"
         return cells
 

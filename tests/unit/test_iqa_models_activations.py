@@ -1,5 +1,6 @@
 """Images -> activations of a layer; mixing, files, and the conditioning that they make."""
 
+import dataclasses
 import json
 
 import iqa_nets
@@ -49,8 +50,8 @@ class Net(nn.Module):
 def known():
     """A model whose activations are the colours of the picture."""
     device = torch.device("cpu")
-    entry = room("iqa_models.catalogue").find("cnniqa")
-    entry = type(entry)(**{**vars(entry), "batch_safe": True, "layer": catalogue.FeatureLayer("vector", 3, True)})
+    layer = catalogue.FeatureLayer("vector", 3, True)
+    entry = dataclasses.replace(catalogue.find("cnniqa"), minimum_side=1, batch_safe=True, layer=layer)
     return loading.IQAModel(entry, ModelPatcher(loading.ScoringModel(Net()), device, device))
 
 

@@ -1,6 +1,7 @@
 """Images -> scores: equal to pyiqa, whatever the batch; every kind of image; bad ones end in one sentence."""
 
 import dataclasses
+import json
 
 import comfy.model_management
 import comfy.utils
@@ -60,7 +61,7 @@ def test_several_metrics(models):
 
 
 def test_protocol_of_the_adapters(models):
-    images = iqa_nets.photos(2, 300, 700)
+    images = iqa_nets.photos(1, 300, 700)
     expected = torch.nn.functional.interpolate(images.movedim(-1, 1), (512, 512), mode="bilinear", antialias=True)
     for name in NAMES:
         at_512 = score(models[name], images, protocol="512")
@@ -206,9 +207,43 @@ def test_nodes(models):
     result = nodes.IQAScoreImages.execute(models["piqe"], images, model_3=models["entropy"])
     scores, values, table = result.args
     assert scores.metrics == ("piqe", "entropy") and values == scores.by_metric()["piqe"]
-    assert result.ui.as_dict() == {"text": (table,)}
+    assert result.ui == {"text": [table], "scores": [scores.by_metric()]}
     best, indices = nodes.IQASelectBest.execute(images, scores, 2, "").args
     assert indices == sorted(range(4), key=lambda i: values[i])[:2]
     assert torch.equal(best, images[indices])
     with pytest.raises(ValueError, match="scores are of 4 images, but 3"):
         nodes.IQASelectBest.execute(images[:3], scores, 1)
+
+
+class Contrast(torch.nn.Module):
+    """Has no answer for a picture without light."""
+
+    def forward(self, images):
+        return images.std((1, 2, 3)) / images.mean((1, 2, 3))
+
+
+def test_a_score_that_a_metric_cannot_give(models):
+    images = iqa_nets.photos(3)
+    images[1] = 0
+    model = model_of(Contrast(), models["cnniqa"].entry)
+    result = nodes.IQAScoreImages.execute(model, images)
+    column = result.ui["scores"][0]["cnniqa"]
+    assert column[1] is None and json.loads(json.dumps(result.ui, allow_nan=False))  # as the server sends it
+    assert result.args[2].splitlines()[2].split() == ["image", "2", "nan"]
+    assert nodes.IQASelectBest.execute(images, result.args[0], 3).args[1][-1] == 1
+
+
+def test_hundreds_of_images(models):
+    images = iqa_nets.photos(1, 16, 16) * torch.linspace(0, 1, 300)[:, None, None, None]
+    scores = score(models["cnniqa"], images)
+    torch.testing.assert_close(scores[::50], score(models["cnniqa"], images[::50], batch_size=1), atol=1e-5, rtol=0)
+    assert scores.shape == (300,) and scores.unique().numel() > 250
+
+
+def test_models_leave_memory_when_others_need_it(models):
+    images, patcher = iqa_nets.photos(1), models["cnniqa"].patcher
+    score(models["cnniqa"], images)
+    assert any(loaded.model is patcher for loaded in comfy.model_management.current_loaded_models)
+    comfy.model_management.unload_all_models()
+    assert not any(loaded.model is patcher for loaded in comfy.model_management.current_loaded_models)
+    assert score(models["cnniqa"], images).isfinite().all()
