@@ -18,7 +18,7 @@ def test_it_runs_and_saves_a_picture(server, file):
     (saving,) = [number for number, node in graph.items() if node["class_type"] == "SaveImage"]
     (picture,) = outputs[saving]["images"]
     with Image.open(server.log.parent / picture["filename"]) as image:
-        assert min(image.size) > 200
+        assert min(image.size) > 100
 
 
 def test_each_is_a_template_with_a_thumbnail(server):
