@@ -21,6 +21,9 @@ def _register_model_folder(name: str, extensions: set[str], *embedded: str) -> N
 
 _register_model_folder("iqa_adapter", {".safetensors", ".bin"}, os.path.join(QUICKSTART_WEIGHTS, "adapters"))
 _register_model_folder("iqa", {".safetensors", ".pth", ".pt"}, QUICKSTART_WEIGHTS)
+_register_model_folder(
+    "iqa_features", {".safetensors"}, os.path.join(folder_paths.get_output_directory(), "iqa_features")
+)
 
 
 class IQAAdapterExtension(ComfyExtension):

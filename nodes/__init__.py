@@ -2,6 +2,7 @@
 
 from .apply import IQAAdapterApply
 from .conditioning import IQAConditioningQuality, IQAQualityEmbed
+from .features import IQALoadFeatures, IQASaveFeatures
 from .guidance import IQAGradientGuidance
 from .loaders import IQAAdapterLoader, IQAModelLoader
 from .quickstart import IQAQuickstartModel, IQAQuickstartPicture
@@ -19,6 +20,8 @@ NODES = [
     IQASelectBest,
     IQAReferenceFeatures,
     IQAMixFeatures,
+    IQASaveFeatures,
+    IQALoadFeatures,
     IQAReferenceEmbed,
     IQAGradientGuidance,
     IQAQuickstartModel,

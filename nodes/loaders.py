@@ -14,7 +14,7 @@ from ..iqa_models import catalogue
 from ..iqa_models.loading import load_iqa_model
 from ..iqa_models.statistics import cc3m_statistics
 from ..iqa_models.targets import unknown_metric
-from .schema import IQAAdapterType, IQAModelType, advanced, schema
+from .schema import IQAAdapterType, IQAModelType, advanced, listed, schema
 
 
 class IQAAdapterLoader(io.ComfyNode):
@@ -55,10 +55,7 @@ class IQAAdapterLoader(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, adapter_name: str) -> bool | str:
-        found = folder_paths.get_filename_list("iqa_adapter")
-        if adapter_name in found:
-            return True
-        return f"There is no {adapter_name} in models/iqa_adapter/; found there: {', '.join(found) or 'nothing'}."
+        return listed("iqa_adapter", adapter_name)
 
     @classmethod
     def fingerprint_inputs(cls, adapter_name: str, metrics: str = "") -> tuple:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import folder_paths
 from comfy_api.latest import io
 
 CATEGORY = "IQA-Adapter"
@@ -28,3 +29,9 @@ def advanced(socket: io.Input) -> io.Input:
     """Mark an input as one that newcomers do not need; the front end folds it away."""
     socket.extra_dict = {**(socket.extra_dict or {}), "advanced": True}
     return socket
+
+
+def listed(folder: str, name: str) -> bool | str:
+    """Answer of ``validate_inputs`` to a file name: True, or that the model folder lacks it, and what it has."""
+    found = folder_paths.get_filename_list(folder)
+    return name in found or f"There is no {name} in models/{folder}/; found there: {', '.join(found) or 'nothing'}."
