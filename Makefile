@@ -28,6 +28,7 @@ lint: setup
 
 benchmarks: setup
 	$(VENV)/python -m benchmarks.attention
+	$(VENV)/python -m benchmarks.scoring
 
 clean:
 	rm -rf .venv .runtime .pytest_cache .ruff_cache
