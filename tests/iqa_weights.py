@@ -6,12 +6,28 @@ import numpy as np
 import scipy.io
 import torch
 from pyiqa.archs import clip_model
+from pyiqa.default_model_configs import DEFAULT_CONFIGS
 from torch import nn
 
 from comfyui_runtime import room
 
 catalogue = room("iqa_models.catalogue")
 construction = room("iqa_models.construction")
+
+
+ONLY_WEIGHTS = {"pretrained", "train_dataset", "regressor_dataset", "model_name", "model_type"}  # options of pyiqa
+UNWRAPPED = {"laion_aes", "maniqa", "musiq", "paq2piq", "tres", "unique", "uranker"}  # published without "params"
+
+
+def families() -> list[list[str]]:
+    """Supported metrics of pyiqa by architecture; those of a family differ in their weights only."""
+    found = {}
+    for name in catalogue.names():
+        if catalogue.find(name).supported and name != catalogue.QUICKSTART:
+            options = DEFAULT_CONFIGS[name]["metric_opts"]
+            key = tuple(sorted((option, str(value)) for option, value in options.items() if option not in ONLY_WEIGHTS))
+            found.setdefault(key, []).append(name)
+    return list(found.values())
 
 
 def write_weights(metric: str, folder: Path, seed: int = 0) -> None:
@@ -32,13 +48,16 @@ def _state_dict(metric: str, path: Path, rng: np.random.Generator) -> None:
     state = {key: value for key, value in net.state_dict().items() if not key.startswith("clip_model.0.")}
     if metric == "laion_aes":
         state = {key.removeprefix("mlp."): value for key, value in state.items()}
-    torch.save({"params": state}, path)
+    torch.save(state if metric.split("-")[0] in UNWRAPPED else {"params": state}, path)
 
 
 def _clip(metric: str, path: Path, rng: np.random.Generator) -> None:
+    write_clip(path.stem.replace("ViT-L-14", "ViT-L/14"), path)
+
+
+def write_clip(name: str, path: Path) -> None:
     """A TorchScript archive in float16, with the integers that OpenAI's archives hold besides the weights."""
-    shape = construction.CLIP_SHAPES[path.stem.replace("ViT-L-14", "ViT-L/14")]
-    state = clip_model.CLIP(*shape).half().state_dict()
+    state = clip_model.CLIP(*construction.CLIP_SHAPES[name]).half().state_dict()
     state |= {name: torch.tensor(224) for name in ("input_resolution", "context_length", "vocab_size")}
     write_torchscript(state, path)
 
@@ -75,7 +94,18 @@ def _arniqa_encoder(metric: str, path: Path, rng: np.random.Generator) -> None:
 
 
 def _arniqa_regressor(metric: str, path: Path, rng: np.random.Generator) -> None:
-    write_torchscript({"weights": torch.randn(1, 4096), "biases": torch.tensor(50.0)}, path)
+    torch.jit.script(_Regressor()).save(str(path))
+
+
+class _Regressor(nn.Module):
+    """What ARNIQA publishes: w x + b."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights, self.biases = nn.Parameter(torch.randn(1, 4096)), nn.Parameter(torch.tensor([50.0]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.weights.T + self.biases
 
 
 def _prompts(metric: str, path: Path, rng: np.random.Generator) -> None:
@@ -105,8 +135,9 @@ def _metaiqa(metric: str, path: Path, rng: np.random.Generator) -> None:
 
 def _brisque(metric: str, path: Path, rng: np.random.Generator) -> None:
     coefficients, vectors = rng.normal(size=50), rng.uniform(-1, 1, size=(50, 36))
-    if path.suffix == ".mat":
-        scipy.io.savemat(path, {"sv_coef": coefficients, "sv": vectors})
+    if path.suffix == ".mat":  # its kernel is so narrow that only vectors like those of photos matter
+        typical = np.array([2.4, 0.8, *[0.75, -0.01, 0.12, 0.11] * 4, 2.2, 0.65, *[0.77, 0.12, 0.03, 0.11] * 4])
+        scipy.io.savemat(path, {"sv_coef": coefficients, "sv": typical + 0.1 * vectors})
     else:
         torch.save((torch.from_numpy(coefficients).float(), torch.from_numpy(vectors).float()), path)
 
@@ -126,9 +157,9 @@ def _ilniqe(metric: str, path: Path, rng: np.random.Generator) -> None:
 def _nrqm(metric: str, path: Path, rng: np.random.Generator) -> None:
     """Three forests of three trees with one decision each: node 1 leads to leaf 2 or 3."""
     forests = np.empty((1, 3), dtype=object)
-    for number in range(3):
+    for number, threshold in enumerate((0.3, 2.3, 45)):  # near the first feature of photos
         names = ("left", "right", "depth", "leaves", "threshold", "prediction", "feature")
-        nodes = [[2, 0, 0], [3, 0, 0], [0] * 3, [0] * 3, [0.5, 0, 0], rng.uniform(1, 9, size=3), [1, 1, 1]]
+        nodes = [[2, 0, 0], [3, 0, 0], [0] * 3, [0] * 3, [threshold, 0, 0], rng.uniform(1, 9, size=3), [1, 1, 1]]
         forests[0, number] = {name: np.tile(np.array(n)[:, None], (1, 3)) for name, n in zip(names, nodes, strict=True)}
     scipy.io.savemat(path, {"model": {"linear": rng.uniform(0.1, 0.4, size=(4, 1)), "rf": forests}})
 

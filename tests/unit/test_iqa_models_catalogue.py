@@ -7,6 +7,7 @@ import math
 import re
 
 import accelerate
+import iqa_nets
 import iqa_weights
 import pytest
 import torch
@@ -19,21 +20,8 @@ construction = room("iqa_models.construction")
 statistics = room("iqa_models.statistics")
 
 OF_DISTRIBUTIONS = {"fid", "sfid", "fid_dinov2", "inception_score"}  # judge sets of pictures, not one
-ONLY_WEIGHTS = {"pretrained", "train_dataset", "regressor_dataset", "model_name", "model_type"}  # options of pyiqa
 READ_WHEN_BUILT = ("ARNIQA", "MetaIQA", "QualiCLIP")  # architectures that cannot be built without files
 COMPUTED_WHEN_BUILT = ("LIQE", "LAIONAes")  # need numbers, which the meta device has not
-SUPPORTED = [name for name in catalogue.names() if catalogue.find(name).supported]
-
-
-def families():
-    """Supported metrics of pyiqa by architecture; those of a family differ in their weights only."""
-    found = {}
-    for name in SUPPORTED:
-        if name != catalogue.QUICKSTART:
-            options = DEFAULT_CONFIGS[name]["metric_opts"]
-            key = tuple(sorted((option, str(value)) for option, value in options.items() if option not in ONLY_WEIGHTS))
-            found.setdefault(key, []).append(name)
-    return list(found.values())
 
 
 def test_all_metrics_of_single_pictures_are_there():
@@ -69,7 +57,7 @@ def test_every_entry_can_be_acted_on():
         catalogue.find("topiq-nr")
 
 
-@pytest.mark.parametrize("family", families(), ids=lambda family: family[0])
+@pytest.mark.parametrize("family", iqa_weights.families(), ids=lambda family: family[0])
 def test_a_family_shares_what_its_architecture_decides(family):
     facts = [catalogue.find(name) for name in family]
     for fact in ("layer", "minimum_side", "maximum_side", "batch_safe", "half_precision"):
@@ -81,7 +69,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("iqa")
 
 
-LEARNED = [family[0] for family in families() if catalogue.find(family[0]).layer]
+LEARNED = [family[0] for family in iqa_weights.families() if catalogue.find(family[0]).layer]
 
 
 @pytest.mark.filterwarnings("ignore:for .* copying from a non-meta parameter")
@@ -89,7 +77,7 @@ LEARNED = [family[0] for family in families() if catalogue.find(family[0]).layer
 def test_feature_layer_and_smallest_picture(name, folder):
     entry, architecture = catalogue.find(name), DEFAULT_CONFIGS[name]["metric_opts"]["type"]
     if architecture in COMPUTED_WHEN_BUILT:
-        pytest.skip("judged with real weights in test_iqa_models_loading.py")
+        pytest.skip("judged with numbers in test_iqa_models_pyiqa.py")
     files = {}
     with accelerate.init_empty_weights():
         if architecture in READ_WHEN_BUILT:
@@ -107,3 +95,16 @@ def test_feature_layer_and_smallest_picture(name, folder):
     if side > 1:
         with pytest.raises((RuntimeError, AssertionError, ValueError)):
             net(torch.empty(1, 3, side - 1, side - 1, device="meta"))
+
+
+FORMULAS = [name for name in catalogue.names() if catalogue.find(name).supported and not catalogue.find(name).layer]
+
+
+@pytest.mark.parametrize("name", sorted(set(FORMULAS) - {"ilniqe"}))  # which scales every picture to 524x524, slowly
+def test_smallest_picture_of_a_formula(name, folder):
+    entry = catalogue.find(name)
+    iqa_weights.write_weights(name, folder)
+    net = construction.build(name, {file.name: folder / file.name for file in entry.weights})
+    side = entry.minimum_side
+    picture = iqa_nets.photos(1, side + 8, side + 8)[:, :side, :side].movedim(-1, 1)
+    assert net(picture).isfinite().all()

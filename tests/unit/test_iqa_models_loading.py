@@ -1,6 +1,5 @@
-"""Weights are found, read whole and without code, or refused in one sentence; the scores are then pyiqa's own."""
+"""Weights are found, read whole and without code, or refused in one sentence."""
 
-import copy
 import os
 import pickle
 import re
@@ -11,8 +10,6 @@ import zipfile
 import folder_paths
 import iqa_nets
 import iqa_weights
-import pyiqa
-import pyiqa.models.inference_model
 import pytest
 import safetensors.torch
 import torch
@@ -190,65 +187,7 @@ def test_a_torchscript_archive_with_code_never_runs(folder):
     assert not (folder / "harm").exists()
 
 
-# Scores and features
-
-
-def cnn_state(name, folder):
-    """What the files of most metrics hold: everything."""
-    return torch.load(folder / catalogue.find(name).weights[0].name, weights_only=True)["params"]
-
-
-def arniqa_state(name, folder):
-    encoder, regressor = (folder / file.name for file in catalogue.find(name).weights)
-    state = torch.load(encoder, weights_only=True).items()
-    scripted = torch.jit.load(regressor).state_dict()
-    return {
-        **{f"encoder.{key.removeprefix('model.')}": value for key, value in state if key.startswith("model.")},
-        "regressor.weight": scripted["weights"].reshape(1, -1),
-        "regressor.bias": scripted["biases"].reshape(1),
-    }
-
-
-def clip_state(name, folder):
-    state = torch.jit.load(folder / "RN50.pt").state_dict()
-    integers = {"input_resolution", "context_length", "vocab_size"}
-    return {f"clip_model.0.{key}": value.float() for key, value in state.items() if key not in integers}
-
-
-SCORED = {  # metric -> its state dict, read by torch alone
-    "arniqa": arniqa_state,
-    "clipiqa": clip_state,
-    "dbcnn": cnn_state,
-    "musiq": cnn_state,
-    "nima-vgg16-ava": cnn_state,
-    "paq2piq": cnn_state,
-    "topiq_nr": cnn_state,
-    "liqe": cnn_state,
-}
-
-
-@pytest.mark.parametrize("name", SCORED)
-def test_scores_are_pyiqas_own(folder, monkeypatch, name):
-    """pyiqa's own metric around its own net, emptied and given the state dict that the files hold."""
-    iqa_weights.write_weights(name, folder)
-    model = loading.load_iqa_model(name)
-    images = iqa_nets.photos(2, 224 if name == "liqe" else 96, 230)
-    images[1] = images[1] ** 2
-    scores = scoring.score_images([model], images).values[:, 0]
-
-    net = copy.deepcopy(model.patcher.model.net)
-    for tensor in net.state_dict().values():
-        tensor.fill_(1)
-    net.load_state_dict(SCORED[name](name, folder))
-    monkeypatch.setattr(pyiqa.models.inference_model, "build_network", lambda _: net)
-    metric = pyiqa.create_metric(name, device="cpu")
-    expected = torch.cat([metric(image[None]).reshape(1) for image in images.movedim(-1, 1)])
-    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
-    assert abs(scores[0] - scores[1]) > 1e-5
-
-    features = activations.extract_features(model, images)
-    assert features.tensor.shape == (2, model.entry.layer.width)
-    assert not torch.equal(*features.tensor)
+# What loaded models give
 
 
 def test_arniqas_features_are_full_and_half_scale(folder):
