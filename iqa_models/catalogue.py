@@ -63,7 +63,8 @@ class Entry:
         minimum_side, maximum_side: of a picture in pixels; ``maximum_side`` is None if there is no limit.
         batch_safe: a batch gives the same scores as one picture at a time. Also False where every picture is cut into
             so many crops (20 to 50) that it is a batch of its own.
-        half_precision: float16 weights change the score by less than a hundredth of its spread.
+        half_precision: float16 changes scores by less than a hundredth of their spread. Only said of weights with which
+            it was measured, which are not those of pyiqa so far.
         layer: its feature layer, None where it has none.
         supported: it can be loaded here; if not, ``why_not`` is the reason.
     """

@@ -7,6 +7,7 @@ import shutil
 import socket
 import zipfile
 
+import comfy.model_management
 import folder_paths
 import iqa_nets
 import iqa_weights
@@ -15,6 +16,7 @@ import safetensors.torch
 import torch
 
 from comfyui_runtime import room
+from evaluation import content_agnostic
 
 activations = room("iqa_models.activations")
 catalogue = room("iqa_models.catalogue")
@@ -211,3 +213,18 @@ def test_the_quickstarts_model_is_loaded_like_every_other():
     assert (features.layer, features.pooling) == (quickstart_iqa.FEATURE_LAYER, "none")
     torch.testing.assert_close(features.tensor, quickstart_iqa.features(own, pixels), atol=1e-5, rtol=1e-4)
     assert features.tensor.shape == (5, model.entry.layer.width) == (5, 256)
+
+
+def test_half_precision_where_the_metric_allows_it(monkeypatch):
+    """On devices that are quick at float16; scores and features then keep to a hundredth of their spread."""
+    patches, _, _ = content_agnostic.distorted_patches(64, 1)
+    patches = patches[::4]
+    full = loading.load_iqa_model("quickstart_iqa")
+    monkeypatch.setattr(comfy.model_management, "should_use_fp16", lambda *_, **__: True)
+    half = loading.load_iqa_model("quickstart_iqa")
+    assert (full.patcher.model.dtype, half.patcher.model.dtype) == (torch.float32, torch.float16)
+    assert loading.load_iqa_model("entropy").patcher.model.dtype == torch.float32
+    scores, approximate = (scoring.score_images([model], patches).values for model in (full, half))
+    assert 0 < (scores - approximate).abs().max() < 0.01 * scores.std()
+    features, approximate = (activations.extract_features(model, patches).tensor for model in (full, half))
+    assert ((features - approximate).abs().amax(0) < 0.01 * features.std(0) + 1e-6).all()

@@ -3,6 +3,7 @@
 One metric of every architecture is judged; those of a family differ in their files only.
 """
 
+import shutil
 import socket
 
 import folder_paths
@@ -21,6 +22,7 @@ scoring = room("iqa_models.scoring")
 
 METRICS = [*(family[0] for family in iqa_weights.families()), "clipiqa+", "qualiclip+"]  # learned prompts
 METRICS.remove("maniqa-pipal")  # maniqa with another factor
+OVERWRITTEN = {"liqe": "ViT-B/32", "qualiclip": "RN50", "qualiclip+": "RN50"}  # pyiqa reads them all the same
 
 
 def with_few_crops(net):
@@ -29,21 +31,21 @@ def with_few_crops(net):
         setattr(net, option, 2)
 
 
-@pytest.fixture(scope="module", params=METRICS)
-def files(request, tmp_path_factory):
-    """Name of a metric, and a folder with its files."""
-    folder = tmp_path_factory.mktemp("iqa")
-    iqa_weights.write_weights(request.param, folder)
-    yield request.param, folder
-    for file in folder.iterdir():
-        file.unlink()  # some hold a gigabyte
-
-
-def test_scores_are_pyiqas_own(files, tmp_path, monkeypatch):
-    name, folder = files
+@pytest.fixture()
+def folder(tmp_path, monkeypatch):
+    """``models/iqa/`` for one test, empty caches, and no network."""
+    folder = tmp_path / "iqa"
+    folder.mkdir()
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was touched"))
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "iqa", ([str(folder)], {".pth"}))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    yield folder
+    shutil.rmtree(folder)  # some hold a gigabyte
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_scores_are_pyiqas_own(folder, tmp_path, name):
+    iqa_weights.write_weights(name, folder)
     model = loading.load_iqa_model(name)
     with_few_crops(model.patcher.model.net)
     side = max(96, model.entry.minimum_side)
@@ -52,8 +54,8 @@ def test_scores_are_pyiqas_own(files, tmp_path, monkeypatch):
         images = torch.cat([images, images**2])
     scores = scoring.score_images([model], images).values[:, 0]
 
-    if name == "liqe":
-        iqa_weights.write_clip("ViT-B/32", folder / "ViT-B-32.pt")  # which the metric's own weights overwrite
+    if clip := OVERWRITTEN.get(name):
+        iqa_weights.write_clip(clip, folder / f"{clip.replace('/', '-')}.pt")
     metric = pyiqa_offline.metric(name, folder, tmp_path)
     with_few_crops(metric.net)
     expected = torch.cat([metric(image[None]).reshape(1) for image in images.movedim(-1, 1)]).float()
