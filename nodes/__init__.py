@@ -9,6 +9,7 @@ from .quickstart import IQAQuickstartModel, IQAQuickstartPicture
 from .reference import IQAMixFeatures, IQAReferenceEmbed, IQAReferenceFeatures
 from .scoring import IQAScoreImages, IQASelectBest
 from .sweep import IQAImageGrid, IQAQualitySweep, IQAResponseCurve
+from .training import IQAAdapterTrain, IQAScoreDataset
 
 NODES = [
     IQAAdapterLoader,
@@ -29,4 +30,6 @@ NODES = [
     IQAQualitySweep,
     IQAImageGrid,
     IQAResponseCurve,
+    IQAScoreDataset,
+    IQAAdapterTrain,
 ]

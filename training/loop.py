@@ -56,11 +56,12 @@ def train(
         model: ComfyUI model with a UNet. It is frozen; its weights and patches stay as they are.
         dataset: see :class:`.stream.SampleStream` for its items.
         settings: of the run; those of a resumed run must be the same, but for more steps.
-        folder: receives ``checkpoint.pt``, ``loss.jsonl``, TensorBoard's logs and at the end ``adapter.safetensors``.
+        folder: receives ``checkpoint.pt``, ``loss.jsonl``, TensorBoard's logs and, also of a run that is stopped,
+            ``adapter.safetensors``.
         metadata: what the quality input is; encoding and base model are filled in.
         empty_text: ``text`` ``[tokens, width]`` and, where the model uses it, ``pooled`` ``[P]`` of the empty prompt.
         progress: called by the main process after each step with the number of steps done and the loss. When it (or
-            ComfyUI, inside a forward) raises to cancel the run, a checkpoint is written first.
+            ComfyUI, inside a forward) raises to cancel the run, checkpoint and adapter are written first.
         initial: adapter to start from; None starts from the layers' own W_k and W_v.
         sample: called by the main process every ``sample_interval`` steps with the steps done and the adapter so far;
             may use the model, which is brought back to training afterwards.
@@ -72,7 +73,7 @@ def train(
     Raises:
         ValueError: model, data, settings and metadata do not fit each other.
         RuntimeError: out of memory; the message says what to lower.
-        TrainingStopped: ``should_stop`` said so; a checkpoint has been written.
+        TrainingStopped: ``should_stop`` said so; checkpoint and adapter have been written.
         OSError: a checkpoint could not be written; the one before is kept.
         TrainingDiverged: NaN or infinity; the last checkpoint is kept.
     """
@@ -81,18 +82,15 @@ def train(
     with torch.inference_mode(False), torch.enable_grad():
         _check(dataset, model, metadata, empty_text)
         try:
-            run = _Run(model, dataset, settings, folder, empty_text, initial)
-            run.go(progress, sample and (lambda: sample(run.state.step, run.adapter(metadata))), should_stop)
+            run = _Run(model, dataset, settings, folder, metadata, empty_text, initial)
+            run.go(progress, sample, should_stop)
         except torch.OutOfMemoryError as error:
             raise RuntimeError(
                 "Out of memory while training: lower batch_size (and raise gradient_accumulation by as much), or set "
                 "gradient_checkpointing."
             ) from error
-        adapter = run.adapter(metadata)
-        if run.accelerator.is_main_process:
-            save_adapter(adapter, folder / RESULT)
         run.accelerator.wait_for_everyone()
-    return adapter
+        return run.adapter()
 
 
 class _Run:
@@ -104,10 +102,11 @@ class _Run:
         dataset: Dataset,
         settings: TrainingSettings,
         folder: Path,
+        metadata: Metadata,
         empty_text: Mapping[str, Tensor],
         initial: Adapter | None,
     ):
-        self.settings, self.folder = settings, folder
+        self.settings, self.folder, self.metadata = settings, folder, metadata
         self.accelerator = Accelerator(
             cpu=model.load_device.type == "cpu",
             mixed_precision="no",  # `precision` decides, whatever accelerate's own configuration says
@@ -126,20 +125,19 @@ class _Run:
         self.forward = self.accelerator.prepare_model(adapter)  # only the adapter is wrapped and synchronised
         self.stream = SampleStream(dataset, empty_text, settings)
 
-    def adapter(self, metadata: Metadata) -> Adapter:
+    def adapter(self) -> Adapter:
         """The adapter as far as it has learnt."""
-        metadata = dataclasses.replace(metadata, base_model=metadata.base_model or family(self.objective.layers))
+        base_model = self.metadata.base_model or family(self.objective.layers)
+        metadata = dataclasses.replace(self.metadata, base_model=base_model)
         return self.state.result.to_adapter(RESULT, metadata)
 
     def go(
         self,
         progress: Progress | None,
-        sample: Callable[[], None] | None = None,
+        sample: Callable[[int, Adapter], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> None:
-        """All steps that are left."""
-        if self.state.step >= self.settings.steps:
-            return
+        """All steps that are left; however it ends but in NaN or out of memory, what was learnt is written."""
         recomputing = recomputed_blocks if self.settings.gradient_checkpointing else contextlib.nullcontext
         with recomputing(self.objective.unet), self._log() as log:
             batches = self._batches()
@@ -159,9 +157,9 @@ class _Run:
             except (TrainingDiverged, torch.OutOfMemoryError):
                 raise
             except Exception:
-                self._save()
+                self._keep()
                 raise
-            self._save()
+            self._keep()
 
     def _gradients(self, batches: Iterator[Batch]) -> float:
         """Set the gradients of one step; returns the loss, the mean over all processes.
@@ -188,11 +186,11 @@ class _Run:
             self._refuse(mean.item(), norm.item())
         return mean.item()
 
-    def _sample(self, sample: Callable[[], None]) -> None:
+    def _sample(self, sample: Callable[[int, Adapter], None]) -> None:
         interval = self.settings.sample_interval
         if interval and self.state.step % interval == 0 and self.accelerator.is_main_process:
             with torch.no_grad():
-                sample()
+                sample(self.state.step, self.adapter())
             self.objective.load()
 
     def _any(self, mine: bool) -> bool:
@@ -215,6 +213,12 @@ class _Run:
     def _save(self) -> None:
         if self.accelerator.is_main_process:
             self.state.save(self.folder)
+
+    def _keep(self) -> None:
+        """The checkpoint, and the adapter as far as it has learnt."""
+        self._save()
+        if self.accelerator.is_main_process:
+            save_adapter(self.adapter(), self.folder / RESULT)
 
     @contextlib.contextmanager
     def _log(self) -> Iterator[Callable[[int, float], None]]:

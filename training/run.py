@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +13,12 @@ import comfy.sd
 from accelerate import PartialState
 from comfy.model_patcher import ModelPatcher
 
-from ..adapter.checkpoint import Adapter, save_adapter
+from ..adapter.checkpoint import Adapter
 from ..iqa_models.loading import load_iqa_model
 from .checked import make_settings
 from .data_settings import DataSettings, SampleSettings
 from .dataset import TrainingSet
-from .loop import train
+from .loop import RESULT, train
 from .pictures import Picture
 from .samples import Samples
 from .scoring import Progress
@@ -53,8 +55,9 @@ def train_on_pictures(
     progress: Callable[[int, float], None] | None = None,
     initial: Adapter | None = None,
     should_stop: Callable[[], bool] | None = None,
+    show: Callable[[int, Path], None] | None = None,
 ) -> Adapter:
-    """Prepare the pictures, train, and put the adapter where ComfyUI looks for it.
+    """Prepare the pictures, train, and put the adapter where ComfyUI looks for it, also when the run is cancelled.
 
     Args:
         models: MODEL, CLIP and VAE.
@@ -63,6 +66,7 @@ def train_on_pictures(
         target: file of the adapter.
         preparing: makes the progress bar of the preparation from the number of its steps.
         progress, initial, should_stop: see :func:`.loop.train`, also for what is raised.
+        show: called with the step and the file of every sample sheet.
     """
     model, clip, vae = models
     iqa_model = load_iqa_model(table.contents.models[0]) if settings.data.drawn else None
@@ -71,14 +75,26 @@ def train_on_pictures(
     )
     folder.mkdir(parents=True, exist_ok=True)
     data.prepare(preparing)
-    sample = None
-    if settings.training.sample_interval:
-        sample = Samples(model, clip, vae, data, settings.samples, folder)
-    adapter = train(
-        model, data, settings.training, folder, data.metadata, data.empty_text, progress, initial, sample, should_stop
-    )
-    adapter = dataclasses.replace(adapter, name=target.name)
-    if PartialState().is_main_process:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        save_adapter(adapter, target)
-    return adapter
+    samples = Samples(model, clip, vae, data, settings.samples, folder) if settings.training.sample_interval else None
+
+    def sample(step: int, adapter: Adapter) -> None:
+        path = samples(step, adapter)
+        if show is not None:
+            show(step, path)
+
+    try:
+        adapter = train(
+            model, data, settings.training, folder, data.metadata, data.empty_text, progress, initial,
+            samples and sample, should_stop,
+        )  # fmt: skip
+    finally:
+        if PartialState().is_main_process and (folder / RESULT).is_file():
+            _publish(folder / RESULT, target)
+    return dataclasses.replace(adapter, name=target.name)
+
+
+def _publish(result: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.part")
+    shutil.copyfile(result, partial)
+    os.replace(partial, target)

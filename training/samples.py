@@ -48,8 +48,8 @@ class Samples:
         self.latent = torch.zeros_like(dataset[0]["latent"])[None]
         self.targets = _targets(dataset, settings.sample_targets)
 
-    def __call__(self, step: int, adapter: Adapter) -> None:
-        """Sample with the adapter and write the sheet."""
+    def __call__(self, step: int, adapter: Adapter) -> Path:
+        """Sample with the adapter and write the sheet; returns its file."""
         columns = [apply_adapter(self.model, embed_quality(adapter, quality[None])) for quality in self.targets]
         rows = [torch.cat([self._picture(model, positive) for model in columns], 1) for positive in self.positive]
         pixels = (torch.cat(rows).clamp(0, 1) * 255).round().byte().cpu().numpy()
@@ -58,6 +58,7 @@ class Samples:
         partial = path.with_suffix(".part")
         Image.fromarray(pixels).save(partial, "PNG")
         os.replace(partial, path)
+        return path
 
     def _picture(self, model: ModelPatcher, positive: list) -> Tensor:
         """``[H, W, 3]``"""

@@ -93,7 +93,7 @@ class TrainingState:
         path = folder / CHECKPOINT
         if not path.is_file():
             return
-        advice = "Use those again, or another folder to start anew."
+        advice = "Use those again, choose another name, or set `anew`."
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch names no common class for what a truncated file can raise
@@ -138,3 +138,9 @@ class LossLog:
 
     def close(self) -> None:
         self._file.close()
+
+
+def read_losses(folder: Path) -> tuple[list[int], list[float]]:
+    """Steps and losses of a run so far."""
+    entries = [json.loads(line) for line in (folder / LOSSES).read_text().splitlines()]
+    return [entry["step"] for entry in entries], [entry["loss"] for entry in entries]

@@ -1,0 +1,120 @@
+"""Score Dataset and Train IQA-Adapter in one graph on the real server: trained, cancelled, gone on with."""
+
+import copy
+import json
+import re
+import time
+import urllib.request
+from pathlib import Path
+
+import folder_paths
+import numpy as np
+import pytest
+import training_pictures
+from PIL import Image
+
+from comfyui_client import GraphRefused
+from comfyui_runtime import room
+
+checkpoint = room("adapter.checkpoint")
+
+GRAPH = {
+    "model": {"class_type": "IQAQuickstartModel", "inputs": {"batch_size": 1}},
+    "metric": {"class_type": "IQAModelLoader", "inputs": {"metric": "entropy"}},
+    "score": {
+        "class_type": "IQAScoreDataset",
+        "inputs": {"iqa_model": ["metric", 0], "kind": "scores", "protocol": "as is"},
+    },
+    "train": {
+        "class_type": "IQAAdapterTrain",
+        "inputs": {
+            "model": ["model", 0],
+            "clip": ["model", 1],
+            "vae": ["model", 2],
+            "table": ["score", 0],
+            "batch_size": 2,
+            "learning_rate": 1e-2,
+            "resolution": 64,
+            "seed": 1,
+            "sample_interval": 2,
+            "settings": "bucket_step: 8\nsample_steps: 2\nsample_prompts: [a red circle]",
+        },
+    },
+    "text": {"class_type": "PreviewAny", "inputs": {"source": ["train", 2]}},
+    "plot": {"class_type": "PreviewImage", "inputs": {"images": ["train", 1]}},
+}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return training_pictures.write(tmp_path_factory.mktemp("training") / "photos", 4)
+
+
+def graph(pictures, name, steps=4, **changes):
+    graph = copy.deepcopy(GRAPH)
+    graph["score"]["inputs"] |= {"pictures": str(pictures), "name": f"table_{name}"}
+    graph["train"]["inputs"] |= {"pictures": str(pictures), "name": name, "steps": steps} | changes
+    return graph
+
+
+def test_an_adapter_is_trained_in_a_graph(server, pictures):
+    outputs = server.outputs_of(graph(pictures, "trained"))
+    assert outputs["score"]["text"][0].startswith("4 of 4 pictures: entropy (score")
+    path = Path(outputs["text"]["text"][0])
+    assert path.name == "trained.safetensors"
+    adapter = checkpoint.load_adapter(path)
+    assert [metric["name"] for metric in adapter.metadata.metrics] == ["entropy"]
+    loader = server.get("/object_info/IQAAdapterLoader")["IQAAdapterLoader"]["input"]["required"]
+    assert path.name in str(loader["adapter_name"])
+    run = server.log.parent / "iqa_training" / "trained"
+    assert sorted(file.name for file in (run / "samples").iterdir()) == ["000002.png", "000004.png"]
+    assert len((run / "loss.jsonl").read_text().splitlines()) == 4
+    with Image.open(Path(folder_paths.get_temp_directory()) / outputs["plot"]["images"][0]["filename"]) as plot:
+        assert np.asarray(plot).std() > 10
+
+
+def test_a_cancelled_training_keeps_what_it_has_and_goes_on(server, pictures):
+    long = graph(pictures, "cancelled", steps=5000, sample_interval=0)
+    prompt_id = server.queue(long)
+    log = server.log.parent / "iqa_training" / "cancelled" / "loss.jsonl"
+    deadline = time.monotonic() + 120
+    while not (log.is_file() and len(log.read_text().splitlines()) >= 2):
+        assert time.monotonic() < deadline, server.log.read_text()[-2000:]
+        time.sleep(0.1)
+    urllib.request.urlopen(urllib.request.Request(server.address + "/interrupt", b"{}"), timeout=10).close()
+    while prompt_id not in server.get("/history"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    done = len(log.read_text().splitlines())
+    assert 2 <= done < 5000 and (log.parent / "checkpoint.pt").is_file()
+    checkpoint.load_adapter(log.parent / "adapter.safetensors")
+    server.outputs_of(graph(pictures, "cancelled", steps=done + 1, sample_interval=0))
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(1, done + 2))
+
+
+@pytest.mark.parametrize(
+    ("node", "changes", "message"),
+    [
+        ("train", {"pictures": "no such folder"}, "There is no .*no such folder; give a folder"),
+        ("train", {"pictures": " "}, "pictures is empty"),
+        ("train", {"settings": "tokkens: 3"}, "settings: unknown setting tokkens"),
+        ("train", {"settings": "metrics: [topiq_nr]"}, "has no such column"),
+        ("score", {"protocol": "as is", "kind": "activations"}, "entropy is computed by a formula and has no layers"),
+    ],
+)
+def test_bad_input_ends_in_one_sentence(server, pictures, node, changes, message):
+    wrong = graph(pictures, "wrong")
+    wrong[node]["inputs"] |= changes
+    wrong["score"]["inputs"]["name"] = wrong["score"]["inputs"]["kind"]
+    error = server.error_of(wrong).strip()
+    assert re.search(message, error), error
+    assert "\n" not in error
+
+
+def test_names_are_checked_before_anything_runs(server, pictures):
+    wrong = graph(pictures, "../elsewhere")
+    wrong["score"]["inputs"]["name"] = "a/b"
+    with pytest.raises(GraphRefused) as refused:
+        server.queue(wrong)
+    for name in ("../elsewhere", "a/b"):
+        assert f"name must be a plain file name, without folders, not '{name}'" in str(refused.value)
