@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import comfy.model_management
 import torch
 from accelerate import Accelerator
 from accelerate.utils import is_tensorboard_available
@@ -156,7 +157,7 @@ class _Run:
                         raise TrainingStopped(f"Stopped at step {self.state.step}; the run goes on from there.")
             except (TrainingDiverged, torch.OutOfMemoryError):
                 raise
-            except Exception:
+            except (Exception, comfy.model_management.InterruptProcessingException):  # no Exception in newer ComfyUI
                 self._keep()
                 raise
             self._keep()

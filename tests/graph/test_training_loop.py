@@ -126,7 +126,10 @@ def test_killed_training_repeats_the_steps_after_its_checkpoint(tmp_path, monkey
     assert same(whole, parts)
 
 
-def test_cancelling_in_comfyui_keeps_what_there_is(tmp_path):
+@pytest.mark.parametrize("base", [Exception, BaseException], ids=["ComfyUI 0.3.75", "ComfyUI 0.33"])
+def test_cancelling_in_comfyui_keeps_what_there_is(tmp_path, monkeypatch, base):
+    interrupt = type("InterruptProcessingException", (base,), {})
+    monkeypatch.setattr(comfy.model_management, "InterruptProcessingException", interrupt)
     whole = train(tmp_path / "whole")
 
     def cancel(step, loss):
@@ -135,6 +138,7 @@ def test_cancelling_in_comfyui_keeps_what_there_is(tmp_path):
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         train(tmp_path / "parts", progress=cancel)
     assert [entry["step"] for entry in losses(tmp_path / "parts")] == [1, 2]
+    assert not same(whole, checkpoint.load_adapter(tmp_path / "parts" / loop.RESULT))  # what it had learnt so far
     assert same(whole, train(tmp_path / "parts"))
 
 
