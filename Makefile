@@ -29,6 +29,7 @@ lint: setup
 benchmarks: setup
 	$(VENV)/python -m benchmarks.attention
 	$(VENV)/python -m benchmarks.scoring
+	$(VENV)/python -m benchmarks.training
 
 clean:
 	rm -rf .venv .runtime .pytest_cache .ruff_cache
