@@ -109,7 +109,7 @@ def evaluate_score(world: World, base: torch.Tensor) -> list[str]:
     means = {level: values.mean().item() for level, values in measured.items()}
     untrained = {name: untrained_measures(pictures, world.clean) for name, pictures in {"base": base, **cells}.items()}
     gains = {
-        level: [gain(untrained[level][name], untrained["base"][name], name) for name in UNTRAINED] for level in LEVELS
+        level: [gain(untrained[level][name], untrained["base"][name]) for name in UNTRAINED] for level in LEVELS
     }
 
     lines = ["### Score adapter", "", "| requested | measured quality | " + " | ".join(UNTRAINED) + " | mean gain |"]

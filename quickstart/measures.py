@@ -1,6 +1,12 @@
-"""Measures of pictures on which nothing here was trained, each defined before it was first measured.
+"""Measures of pictures on which nothing here was trained.
 
-Pictures are ``[N, 3, H, W]`` in 0…1; ``clean`` are the rendered scenes of the same prompts. Luma is ITU-R BT.601.
+Each one is computed of a picture and of the clean scene of the same prompt, and counts as the closeness of the two:
+the smaller over the larger, 0…1, 1 is best. A distortion moves the figures up or down (noise raises the Laplacian's
+energy, blur lowers it; piqe calls blurred scenes good), so that only the distance from a clean scene tells quality.
+Spearman's ρ with full-reference quality on 400 distorted held-out scenes: sharpness 0.81, contrast 0.76, noise 0.76,
+blockiness 0.57, piqe 0.49; noise, blockiness and piqe by themselves, lower counting as better: −0.17, 0.04, 0.07.
+
+Pictures are ``[N, 3, H, W]`` in 0…1. Luma is ITU-R BT.601.
 """
 
 from __future__ import annotations
@@ -12,24 +18,21 @@ import torch
 from skimage.restoration import estimate_sigma
 
 JPEG_BLOCK = 8
+SMALLEST = 1e-6  # of the figures that are compared; below it all are alike
 
 
-def sharpness(pictures: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-    """``[N]``, 1 is best: mean squared Laplacian of the luma relative to the clean scene's, or its inverse if above 1.
-
-    Blur lowers the energy and noise raises it; both are departures from a clean scene.
-    """
-    energy, expected = (kornia.filters.laplacian(_luma(each), 3).square().mean((1, 2, 3)) for each in (pictures, clean))
-    return _closeness(energy, expected)
+def sharpness(pictures: torch.Tensor) -> torch.Tensor:
+    """``[N]``: mean squared Laplacian of the luma."""
+    return kornia.filters.laplacian(_luma(pictures), 3).square().mean((1, 2, 3))
 
 
-def contrast(pictures: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-    """``[N]``, 1 is best: standard deviation of the luma relative to the clean scene's, or its inverse if above 1."""
-    return _closeness(*(_luma(each).flatten(1).std(1) for each in (pictures, clean)))
+def contrast(pictures: torch.Tensor) -> torch.Tensor:
+    """``[N]``: standard deviation of the luma (RMS contrast)."""
+    return _luma(pictures).flatten(1).std(1)
 
 
-def noise(pictures: torch.Tensor, _clean: torch.Tensor) -> torch.Tensor:
-    """``[N]``, lower is better: noise σ in grey levels, by the median of the diagonal wavelet coefficients.
+def noise(pictures: torch.Tensor) -> torch.Tensor:
+    """``[N]``: noise σ in grey levels, by the median of the diagonal wavelet coefficients.
 
     Donoho and Johnstone, *Ideal spatial adaptation by wavelet shrinkage* (Biometrika 1994), in scikit-image.
     """
@@ -37,8 +40,8 @@ def noise(pictures: torch.Tensor, _clean: torch.Tensor) -> torch.Tensor:
     return torch.tensor([255 * estimate_sigma(image, channel_axis=-1, average_sigmas=True) for image in images])
 
 
-def blockiness(pictures: torch.Tensor, _clean: torch.Tensor) -> torch.Tensor:
-    """``[N]``, lower is better: luma steps across the borders of 8×8 blocks over those inside, less 1, absolute.
+def blockiness(pictures: torch.Tensor) -> torch.Tensor:
+    """``[N]``: luma steps across the borders of 8×8 blocks over those inside, less 1, absolute.
 
     After Wang, Sheikh and Bovik, *No-reference perceptual quality assessment of JPEG compressed images* (ICIP 2002).
     """
@@ -49,31 +52,31 @@ def blockiness(pictures: torch.Tensor, _clean: torch.Tensor) -> torch.Tensor:
     return torch.stack(excess).mean(0).abs()
 
 
-def piqe(pictures: torch.Tensor, _clean: torch.Tensor) -> torch.Tensor:
-    """``[N]``, 0…100, lower is better: Venkatanath et al., *Blind image quality evaluation using perception based
+def piqe(pictures: torch.Tensor) -> torch.Tensor:
+    """``[N]``, 0…100: Venkatanath et al., *Blind image quality evaluation using perception based
     features* (NCC 2015), in pyiqa."""
     metric = pyiqa.create_metric("piqe", device="cpu")
     return torch.cat([metric(part).flatten() for part in pictures.split(64)])
 
 
 UNTRAINED = {"sharpness": sharpness, "contrast": contrast, "noise": noise, "blockiness": blockiness, "piqe": piqe}
-HIGHER_IS_BETTER = {"sharpness", "contrast"}
+
+
+def closeness(name: str, pictures: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+    """``[N]``, 0…1, 1 is best: how near a measure of pictures is to that of the clean scenes of their prompts."""
+    value, expected = (UNTRAINED[name](each).clamp_min(SMALLEST) for each in (pictures, clean))
+    return (-(value / expected).log().abs()).exp()
 
 
 def untrained_measures(pictures: torch.Tensor, clean: torch.Tensor) -> dict[str, float]:
-    """Mean of each measure over the pictures."""
-    return {name: float(np.nanmean(measure(pictures, clean))) for name, measure in UNTRAINED.items()}
+    """Mean closeness of each measure over the pictures."""
+    return {name: float(np.nanmean(closeness(name, pictures, clean))) for name in UNTRAINED}
 
 
-def gain(measured: float, base: float, name: str) -> float:
-    """Relative improvement of a measure over the base model's, as the paper reports it; positive is better."""
-    return (measured - base) / base * (1 if name in HIGHER_IS_BETTER else -1)
+def gain(measured: float, base: float) -> float:
+    """Relative improvement over the base model, as the paper reports it; positive is better."""
+    return (measured - base) / base
 
 
 def _luma(pictures: torch.Tensor) -> torch.Tensor:
     return kornia.color.rgb_to_grayscale(pictures)
-
-
-def _closeness(value: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
-    ratio = (value.clamp_min(1e-8) / expected.clamp_min(1e-8)).log().abs()
-    return (-ratio).exp()
