@@ -41,6 +41,7 @@ SETTINGS = {
     "late_learning_rate": 6e-4,
     "ema_decay": 0.98,
     "gradient_clip": 1.0,
+    "timestep_power": 2.0,  # distortions of small pictures are decided at low noise
     "checkpoint_interval": 100,
 }
 
@@ -121,7 +122,7 @@ def measure_references(clean: torch.Tensor, _images: torch.Tensor, work: Path) -
 
 
 SCORE = Kind("score", 4, measure_scores)
-REFERENCE = Kind("reference", 2, measure_references)
+REFERENCE = Kind("reference", 4, measure_references)
 
 
 def statistics(name: str, scores: torch.Tensor) -> MetricStatistics:

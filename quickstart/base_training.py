@@ -27,9 +27,9 @@ from .scenes import sample_scene
 from .text_encoder import PromptEncoder, tokenize
 
 CLEAN_SHARE = 0.35
-# Mean and standard deviation of ln σ in training, as Karras et al. (2022, EDM, table 1) choose it, a little wider:
-# steps spread evenly over the sampler's schedule would go half to noise levels (σ > 2) where little can be learned.
-NOISE_LEVELS = (-0.1, 1.5)
+# Mean and standard deviation of ln σ in training. Objects are many positions wide, so their outlines show through a
+# noise several times as strong as the picture and are decided there (σ from 2 to 16).
+NOISE_LEVELS = (1.2, 1.3)
 CAPTION_VARIANTS = 1000
 RESIDUAL_ENDS = ("out_layers.3", "proj_out", "unet.out.2", ".out", ".fc2")  # last layers of UNet and text encoder
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,7 @@ class World:
         first = HELD_OUT_SEEDS.start + 50_000
         distinct = [sample_scene(first + i, HELD_OUT_THINGS, two_objects=0) for i in range(count)]
         self.scenes = [scene for scene in distinct for _ in range(SEEDS_PER_PROMPT)]
-        self.clean = _rendered(self.scenes)
+        self.clean, self.other_clean = (self._clean_scenes(HELD_OUT_SEEDS.start + i * 10**6) for i in (1, 2))
         self.generate = Generator(*load_quickstart(self.weights))
         self.iqa, _ = load_iqa(self.weights)
         self.reader, _ = load_reader(self.weights)
@@ -70,6 +70,14 @@ class World:
             torch.save(pictures.half(), temporary)
             temporary.replace(file)
         return torch.load(file, weights_only=True).float()
+
+    def _clean_scenes(self, first: int) -> torch.Tensor:
+        """A clean scene of every prompt and seed, ``[N, 3, 64, 64]``."""
+        return _rendered([replace(scene, seed=first + i) for i, scene in enumerate(self.scenes)])
+
+    def measures(self, pictures: torch.Tensor) -> dict[str, float]:
+        """Measures that nothing was trained on: how near the pictures come to clean scenes."""
+        return untrained_measures(pictures, self.clean, SEEDS_PER_PROMPT)
 
     def read_as_asked(self, pictures: torch.Tensor) -> dict[str, float]:
         """Share of pictures in which the reader finds the prompt's attribute."""
@@ -105,29 +113,24 @@ def evaluate_score(world: World, base: torch.Tensor) -> list[str]:
 
     cells = {level: world.cell(f"quality_{level}", at(level, 50)) for level in LEVELS}
     colours = {level: world.cell(f"colour_{level}", at(50, level)) for level in COLOUR_LEVELS}
-    measured = {level: quality(world.iqa, pictures) for level, pictures in cells.items()}
-    means = {level: values.mean().item() for level, values in measured.items()}
-    untrained = {name: untrained_measures(pictures, world.clean) for name, pictures in {"base": base, **cells}.items()}
-    gains = {
-        level: [gain(untrained[level][name], untrained["base"][name]) for name in UNTRAINED] for level in LEVELS
-    }
-
+    rows = {"clean scenes": world.other_clean, "base": base, **{f"{level} %": cells[level] for level in LEVELS}}
+    measured = {name: quality(world.iqa, pictures) for name, pictures in rows.items()}
+    untrained = {name: world.measures(pictures) for name, pictures in rows.items()}
     lines = ["### Score adapter", "", "| requested | measured quality | " + " | ".join(UNTRAINED) + " | mean gain |"]
     lines += ["| --- " * (len(UNTRAINED) + 3) + "|"]
-    rows = {"base": (quality(world.iqa, base).mean().item(), None)}
-    rows |= {level: (means[level], np.mean(gains[level])) for level in cells}
-    for name, (mean, improvement) in rows.items():
-        figures = " | ".join(f"{untrained[name][measure]:.3f}" for measure in UNTRAINED)
-        shown = "" if improvement is None else f"{improvement:+.1%}"
-        lines.append(f"| {name}{'' if name == 'base' else ' %'} | {mean:.3f} | {figures} | {shown} |")
-    requests = np.repeat(LEVELS, len(world.scenes))
-    single = spearmanr(requests, torch.cat(list(measured.values()))).statistic
-    rising = all(means[a] < means[b] for a, b in itertools.pairwise(LEVELS))
+    for name, figures in untrained.items():
+        improvement = np.mean([gain(figures[measure], untrained["base"][measure]) for measure in UNTRAINED])
+        shown = " | ".join(f"{figure:.3f}" for figure in figures.values())
+        lines.append(f"| {name} | {measured[name].mean():.3f} | {shown} | {improvement:+.1%} |")
+    levels = [measured[f"{level} %"] for level in LEVELS]
+    means = [values.mean().item() for values in levels]
+    single = spearmanr(np.repeat(LEVELS, len(world.scenes)), torch.cat(levels)).statistic
+    rising = all(lower < higher for lower, higher in itertools.pairwise(means))
     colourful = {level: colourfulness(pictures).mean().item() for level, pictures in colours.items()}
     varied = _diversity(world, cells[99]) / _diversity(world, base)
     lines += [
         "",
-        f"- Spearman's ρ of request and measured quality: {spearmanr(LEVELS, list(means.values())).statistic:.2f} on "
+        f"- Spearman's ρ of request and measured quality: {spearmanr(LEVELS, means).statistic:.2f} on "
         f"level means ({'rising at every step' if rising else 'not rising at every step'}), {single:.2f} on single "
         "pictures.",
         f"- Colourfulness at {' and '.join(f'{level} %' for level in COLOUR_LEVELS)} of its own axis: "

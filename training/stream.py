@@ -71,7 +71,7 @@ class SampleStream(Dataset):
         return {
             "latent": item["latent"].float(),
             "noise": noise,
-            "quantile": quantile,
+            "quantile": quantile**settings.timestep_power,
             "quality": item["quality"].float(),
             "keep": float(not drop_quality),
             "conditioning": _conditioning(self.empty_text if drop_text else item, item.get("size")),

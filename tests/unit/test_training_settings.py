@@ -36,6 +36,7 @@ def test_yaml_reads_numbers_as_people_write_them(tmp_path):
         ("steps: 0", "steps must be at least 1, not 0"),
         ("steps: many", "steps must be a whole number, not 'many'"),
         ("learning_rate: fast", "learning_rate must be a number, not 'fast'"),
+        ("timestep_power: 0", "timestep_power must be above 0, not 0"),
         ("use_flag: 1", "use_flag must be true or false, not 1"),
         ("projection: cubic", "projection must be one of linear, mlp, not 'cubic'"),
         ("precision: float16", "precision must be one of bfloat16, float32"),

@@ -44,6 +44,14 @@ def test_drop_rates():
     assert ((torch.stack(rates, 1).float().mean(0) - expected).abs() < 4 * deviation).all()
 
 
+def test_timestep_power_moves_half_of_the_noise_levels_into_the_lowest_quarter():
+    _, even = samples(2000)
+    _, low = samples(2000, timestep_power=2.0)
+    shares = [sum(sample["quantile"] < 0.25 for sample in seen) / len(seen) for seen in (even, low)]
+    assert shares == pytest.approx([0.25, 0.5], abs=0.05)
+    assert max(sample["quantile"] for sample in low) > 0.95
+
+
 def test_dropped_text_takes_its_pooled_embedding_along_but_not_the_size():
     item = training_models.QualitySet(pooled=True)[0] | {"size": torch.tensor([512, 640, 1, 2, 500, 600])}
     empty = {**training_models.EMPTY, "pooled": torch.full((1280,), 7.0)}
