@@ -7,7 +7,8 @@ that quality is all that the two have in common and no content can be copied.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from .dead_leaves import dead_leaves_pictures
 from .distortions import distort_randomly
 from .iqa import FEATURE_LAYER, IQA_MODEL, features, load_iqa, quality
 from .model import BLOCK, load_quickstart
+from .processor import multiplies_bfloat16
 from .rendering import SIZE
 from .scene_cache import SceneCache
 from .scenes import sample_scene
@@ -35,24 +37,27 @@ PICTURES = 6000
 CLEAN_SHARE = 1 / 8  # as many clean pictures as of each distortion
 DISTORTION_SEED = 11
 RANKS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
-SETTINGS = {
-    "batch_size": 24,
-    "learning_rate": 3e-3,
-    "late_learning_rate": 6e-4,
-    "ema_decay": 0.98,
-    "gradient_clip": 1.0,
-    "timestep_power": 2.0,  # distortions of small pictures are decided at low noise
-    "checkpoint_interval": 100,
-}
+COMMON = TrainingSettings(
+    batch_size=24,
+    learning_rate=3e-3,
+    late_learning_rate=6e-4,
+    ema_decay=0.98,
+    gradient_clip=1.0,
+    checkpoint_interval=100,
+    precision="bfloat16" if multiplies_bfloat16() else "float32",
+)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What distinguishes the two trainings: the quality input, its description, the number of tokens."""
+    """What distinguishes the two adapters: settings, the quality input and its description, the strength in use."""
 
     name: str
-    tokens: int
-    measure: object  # (clean pictures, distorted pictures, work folder) -> (quality [N, m], Metadata)
+    settings: TrainingSettings
+    measure: Callable[[torch.Tensor, torch.Tensor, Path], tuple[torch.Tensor, Metadata]]
+    """(clean pictures, distorted pictures, work folder) -> (quality ``[N, m]``, metadata)"""
+    strength: float = 1.0
+    """With which it is applied in the evaluation and the workflows."""
 
     @property
     def file(self) -> Path:
@@ -121,8 +126,9 @@ def measure_references(clean: torch.Tensor, _images: torch.Tensor, work: Path) -
     return (activations - mean) / std, metadata
 
 
-SCORE = Kind("score", 4, measure_scores)
-REFERENCE = Kind("reference", 4, measure_references)
+SCORE = Kind("score", replace(COMMON, tokens=4), measure_scores, strength=2.0)
+# grain and blocks are decided where little noise is left
+REFERENCE = Kind("reference", replace(COMMON, projection="mlp", timestep_power=1.5), measure_references)
 
 
 def statistics(name: str, scores: torch.Tensor) -> MetricStatistics:
@@ -137,7 +143,7 @@ def train_adapter(kind: Kind, work: Path, steps: int) -> Path:
     """Train, or go on training, and write the adapter; returns its file."""
     scenes = MixedScenes(work)
     scenes.quality, metadata = kind.measure(scenes.clean, scenes.images, work)
-    settings = TrainingSettings(steps=steps, tokens=kind.tokens, **SETTINGS)
+    settings = replace(kind.settings, steps=steps)
     target = work / kind.file
     target.parent.mkdir(exist_ok=True)
     with tqdm(total=steps, desc=f"{kind.name} adapter", unit="step", mininterval=10) as progress:

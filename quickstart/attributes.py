@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from .distortions import KINDS, distort_randomly
 from .export import write_weights
+from .processor import autocast
 from .rendering import render
 from .scenes import (  # fmt: skip
     BACKGROUND_COLOURS,
@@ -109,7 +110,7 @@ def train_reader(work: Path, epochs: int, batch: int = 64) -> dict:
         for chosen in torch.randperm(len(seeds))[: total // epochs * batch].split(batch):
             clean = torch.from_numpy(cache[seeds[chosen]]).movedim(-1, 1).float() / 255
             images, kinds, severity = distort_randomly(clean, CLEAN_SHARE, generator)
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast():
                 outputs = reader(images)
             outputs = {name: output.float() for name, output in outputs.items()}
             loss = _loss(outputs, torch.cat([targets[chosen], kinds[:, None]], 1), severity)

@@ -7,6 +7,7 @@ Sampling of Diffusion Models* (ICLR 2022), taken through ComfyUI's own ``BaseMod
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -17,19 +18,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from comfy.ldm.modules.attention import attention_basic
+from safetensors import safe_open
 from tqdm import tqdm
 
 from .captions import caption
 from .distortions import distort_randomly
 from .model import SpaceToDepth, make_unet
+from .muon import Muon
+from .processor import autocast
 from .scene_cache import SceneCache
 from .scenes import sample_scene
 from .text_encoder import PromptEncoder, tokenize
 
 CLEAN_SHARE = 0.35
 # Mean and standard deviation of ln σ in training. Objects are many positions wide, so their outlines show through a
-# noise several times as strong as the picture and are decided there (σ from 2 to 16).
-NOISE_LEVELS = (1.2, 1.3)
+# noise several times as strong as the picture and are decided there (σ from 2 to 16); grain and blocks below 0.5.
+NOISE_LEVELS = (0.4, 1.8)
 CAPTION_VARIANTS = 1000
 RESIDUAL_ENDS = ("out_layers.3", "proj_out", "unet.out.2", ".out", ".fc2")  # last layers of UNet and text encoder
 
@@ -78,7 +82,7 @@ class TinyModel:
         sigma = log_sigma.exp().clamp(sampling.sigma_min, sampling.sigma_max)
         s = sigma.view(-1, 1, 1, 1)
         noise = torch.randn(x0.shape, generator=generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             context, pooled = self.encoder(tokens)[:2]
             denoised = self.base.apply_model(
                 x0 + s * noise,
@@ -138,7 +142,13 @@ class MixedQuality:
 
 
 class BaseTraining:
-    """State of the training; ``save`` and ``resume`` keep all of it."""
+    """State of the training; checkpoints (``base.pt``) keep all of it.
+
+    Without a checkpoint it begins with the weights in ``base.safetensors``, if the work folder has that file, and a new
+    optimiser; without either from nothing.
+    """
+
+    COUNTERS = ("step", "seconds", "losses", "warm_up_begin")
 
     def __init__(self, work: Path, steps: int, settings: Settings):
         self.steps = steps
@@ -154,13 +164,25 @@ class BaseTraining:
         self.matrices = dict(_matrices(weights["unet"]))
         others = [parameter for parameter in self.parameters if parameter not in self.matrices]
         self.optimizers = {
-            "muon": torch.optim.Muon(self.matrices.values(), weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+            "muon": Muon(self.matrices.values()),
             "adamw": torch.optim.AdamW(others, betas=(0.9, 0.99), weight_decay=0.01, fused=True),
         }
         self.data = MixedQuality(SceneCache(work / "scenes"), settings)
-        self.step, self.seconds, self.losses = 0, 0.0, []
+        self.step, self.seconds, self.losses, self.warm_up_begin = 0, 0.0, [], 0
+        exported = work / "base.safetensors"
         if self.file.exists():
             self._resume()
+        elif exported.exists():
+            self._begin_with(exported)
+
+    def _begin_with(self, file: Path) -> None:
+        with safe_open(file, "pt") as exported:
+            facts = json.loads(exported.metadata()["quickstart"])
+            weights = {name: exported.get_tensor(name).float() for name in exported.keys()}  # noqa: SIM118
+        self.model.weights.load_state_dict(weights)
+        self.average = weights
+        self.step = self.warm_up_begin = facts["steps"]
+        self.seconds = facts["steps"] * facts["seconds_per_step"]
 
     def _resume(self) -> None:
         state = torch.load(self.file, weights_only=True)
@@ -168,16 +190,15 @@ class BaseTraining:
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state[name])
         self.average = state["average"]
-        self.step, self.seconds, self.losses = state["step"], state["seconds"], state["losses"]
+        for name in self.COUNTERS:
+            setattr(self, name, state[name])
 
     def save(self) -> None:
         state = {
             "weights": self.model.weights.state_dict(),
             **{name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "average": self.average,
-            "step": self.step,
-            "seconds": self.seconds,
-            "losses": self.losses,
+            **{name: getattr(self, name) for name in self.COUNTERS},
         }
         temporary = self.file.with_suffix(".part")
         torch.save(state, temporary)
@@ -194,7 +215,8 @@ class BaseTraining:
 
     def schedule(self) -> float:
         """Factor of the learning rates: constant after a warm-up, with a linear decay over the last quarter."""
-        rise, fall = (self.step + 1) / self.settings.warm_up, (self.steps - self.step) / (self.steps / 4)
+        rise = (self.step + 1 - self.warm_up_begin) / self.settings.warm_up
+        fall = (self.steps - self.step) / (self.steps / 4)
         return min(1, rise, fall)
 
     def advance(self) -> float:

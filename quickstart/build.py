@@ -74,11 +74,11 @@ def _export(work: Path, _steps: int) -> None:
 # Each stage with the default of --steps
 STAGES = {
     "scenes": (_scenes, 30000),
-    "base": (_base, 12000),
+    "base": (_base, 16400),
     "iqa": (_iqa, 12),
     "reader": (_reader, 6),
-    "score": (_score, 800),
-    "reference": (_reference, 1200),
+    "score": (_score, 1600),
+    "reference": (_reference, 1500),
     "export": (_export, 0),
 }
 

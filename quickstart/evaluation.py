@@ -56,16 +56,16 @@ class World:
         self.iqa, _ = load_iqa(self.weights)
         self.reader, _ = load_reader(self.weights)
 
-    def cell(self, name: str, tokens: QualityTokens | None) -> torch.Tensor:
+    def cell(self, name: str, tokens: QualityTokens | None = None, strength: float = 1.0) -> torch.Tensor:
         """Pictures of every prompt and seed under one quality, ``[N, 3, 64, 64]``."""
         key = hashlib.sha256((self.weights / "base.safetensors").read_bytes())
         if tokens is not None:
-            key.update(tokens.keys_values.numpy().tobytes())
+            key.update(tokens.keys_values.numpy().tobytes() + str(strength).encode())
         file = self.work / f"{name}_{self.pictures}_{key.hexdigest()[:12]}.pt"
         if not file.exists():
             self.work.mkdir(parents=True, exist_ok=True)
             prompts = [prompt(scene) for scene in self.scenes]
-            pictures = self.generate(prompts, range(len(prompts)), tokens, label=name)
+            pictures = self.generate(prompts, range(len(prompts)), tokens, strength, name)
             temporary = file.with_suffix(".part")
             torch.save(pictures.half(), temporary)
             temporary.replace(file)
@@ -86,7 +86,7 @@ class World:
 
 def evaluate(world: World) -> str:
     """All tables in Markdown."""
-    base, prompts = world.cell("base", None), world.pictures // SEEDS_PER_PROMPT
+    base, prompts = world.cell("base"), world.pictures // SEEDS_PER_PROMPT
     lines = [
         f"{world.pictures} pictures per cell: {prompts} prompts of held-out combinations × {SEEDS_PER_PROMPT} seeds; "
         f"{STEPS} steps of {SAMPLER} ({SCHEDULER}), guidance {CFG:g}.",
@@ -111,12 +111,13 @@ def evaluate_score(world: World, base: torch.Tensor) -> list[str]:
         row = torch.tensor([sliders(metrics, quality_level, aesthetics)])
         return embed_quality(adapter, row.expand(len(world.scenes), -1))
 
-    cells = {level: world.cell(f"quality_{level}", at(level, 50)) for level in LEVELS}
-    colours = {level: world.cell(f"colour_{level}", at(50, level)) for level in COLOUR_LEVELS}
+    cells = {level: world.cell(f"quality_{level}", at(level, 50), SCORE.strength) for level in LEVELS}
+    colours = {level: world.cell(f"colour_{level}", at(50, level), SCORE.strength) for level in COLOUR_LEVELS}
     rows = {"clean scenes": world.other_clean, "base": base, **{f"{level} %": cells[level] for level in LEVELS}}
     measured = {name: quality(world.iqa, pictures) for name, pictures in rows.items()}
     untrained = {name: world.measures(pictures) for name, pictures in rows.items()}
-    lines = ["### Score adapter", "", "| requested | measured quality | " + " | ".join(UNTRAINED) + " | mean gain |"]
+    title = f"### Score adapter, strength {SCORE.strength:g}"
+    lines = [title, "", "| requested | measured quality | " + " | ".join(UNTRAINED) + " | mean gain |"]
     lines += ["| --- " * (len(UNTRAINED) + 3) + "|"]
     for name, figures in untrained.items():
         improvement = np.mean([gain(figures[measure], untrained["base"][measure]) for measure in UNTRAINED])
@@ -151,12 +152,12 @@ def evaluate_reference(world: World, base: torch.Tensor) -> list[str]:
     severity = torch.empty(len(others)).uniform_(*SEVERITIES, generator=generator)
     shuffled = torch.randperm(len(others), generator=generator)
 
-    lines = ["### Reference adapter", ""]
+    lines = [f"### Reference adapter, strength {REFERENCE.strength:g}", ""]
     lines += ["| reference | recognised | severity ρ | measured quality |", "| --- " * 4 + "|"]
     recognised, asked, own, chance = [], [], [], []
     for index, kind in enumerate(KINDS):
         references = distort(pictures_of_others, kind, severity, generator)
-        cell = world.cell(f"reference_{kind}", _follow(adapter, world, references))
+        cell = world.cell(f"reference_{kind}", _follow(adapter, world, references), REFERENCE.strength)
         with torch.no_grad():
             seen = world.reader(cell)
         hits = (seen["distortion"].argmax(1) == index).float().mean().item()

@@ -30,13 +30,18 @@ class Generator:
         self.empty = clip.encode_from_tokens_scheduled(clip.tokenize(""))
 
     def __call__(
-        self, prompts: Sequence[str], seeds: Sequence[int], tokens: QualityTokens | None = None, label: str = ""
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        tokens: QualityTokens | None = None,
+        strength: float = 1.0,
+        label: str = "",
     ) -> torch.Tensor:
         """Pictures ``[N, 3, 64, 64]`` in 0…1; with quality tokens, picture i follows row i."""
         parts = []
         for start in tqdm(range(0, len(prompts), BATCH), desc=label, unit="batch", leave=False, disable=not label):
             chosen = slice(start, start + BATCH)
-            model = self.model if tokens is None else apply_adapter(self.model, _rows(tokens, chosen), 1.0)
+            model = self.model if tokens is None else apply_adapter(self.model, _rows(tokens, chosen), strength)
             parts.append(self._sample(model, prompts[chosen], seeds[chosen]))
         return torch.cat(parts)
 

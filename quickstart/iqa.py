@@ -24,6 +24,7 @@ from .dead_leaves import dead_leaves_pictures
 from .distortions import KINDS, distort_randomly
 from .export import write_weights
 from .photos import photo_crops
+from .processor import autocast
 from .rendering import render
 from .scenes import HELD_OUT_SEEDS, sample_scene
 
@@ -124,7 +125,7 @@ def train_iqa(work: Path, epochs: int, pictures: int = 7000, batch: int = 64) ->
             images, kinds, _, target = (column[chosen] for column in data)
             features.clear()
             images = _augment(images.float() / 255)
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast():
                 predicted, named = model(images).flatten(), head(features[0])
             loss = F.smooth_l1_loss(predicted.float(), target, beta=0.1)
             loss = loss + KIND_WEIGHT * F.cross_entropy(named.float(), kinds)

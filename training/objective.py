@@ -31,7 +31,7 @@ class Objective:
 
     Args:
         patcher: a ComfyUI model with a UNet. Its weights are frozen (``requires_grad=False``) and loaded on its device.
-        precision: in which the UNet computes, ``bfloat16`` or ``float32``.
+        precision: in which the UNet computes: ``auto``, ``bfloat16`` or ``float32``.
 
     Raises:
         ValueError: the model is no UNet with cross-attention.
@@ -39,7 +39,8 @@ class Objective:
 
     def __init__(self, patcher: ModelPatcher, precision: str):
         self.layers = cross_attention_layers(patcher.get_model_object("diffusion_model"))
-        self.dtype, self.device = DTYPES[precision], patcher.load_device
+        self.device = patcher.load_device
+        self.dtype = _fastest(self.device) if precision == "auto" else DTYPES[precision]
         self.patcher = patcher.clone()
         if self.dtype != (patcher.get_model_object("manual_cast_dtype") or patcher.model.get_dtype()):
             self.patcher.set_model_compute_dtype(self.dtype)
@@ -96,6 +97,11 @@ class Objective:
             for i, conditioning in enumerate(conditionings)
         ]
         return {name: rows[0][name].concat([row[name] for row in rows[1:]]).to(self.device) for name in rows[0]}
+
+
+def _fastest(device: torch.device) -> torch.dtype:
+    """Devices that only emulate bfloat16 (older GPUs, most CPUs) are many times slower in it than in float32."""
+    return torch.bfloat16 if comfy.model_management.should_use_bf16(device) else torch.float32
 
 
 def noise_levels(sampling: nn.Module, quantiles: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from ..adapter.projection import MLP_WIDTH
 from .checked import Checked, read_yaml
 
 PROJECTIONS = ("linear", "mlp")
-PRECISIONS = ("bfloat16", "float32")
+PRECISIONS = ("auto", "bfloat16", "float32")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class TrainingSettings(Checked):
         projection: ``linear`` or ``mlp``.
         use_flag: append a constant 1 to the quality input.
         positional_octaves: L of the positional encoding; 0 for none.
-        precision: in which the frozen UNet computes; the adapter's weights and its optimiser are float32.
+        precision: in which the frozen UNet computes: ``bfloat16``, ``float32``, or ``auto``, which is bfloat16 where
+            ComfyUI finds it fast on the model's device. The adapter's weights and its optimiser are float32.
         gradient_checkpointing: recompute the UNet's blocks in the backward pass: less memory, about a third slower.
         ema_decay: per step, of the averaged weights that become the result; 0 for none.
         seed: of the initial projection, the order of the data, the noise and the drops.
@@ -62,7 +63,7 @@ class TrainingSettings(Checked):
     projection: str = "linear"
     use_flag: bool = False
     positional_octaves: int = 0
-    precision: str = "bfloat16"
+    precision: str = "auto"
     gradient_checkpointing: bool = False
     ema_decay: float = 0.0
     seed: int = 0

@@ -98,8 +98,9 @@ class TrainingState:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch names no common class for what a truncated file can raise
             raise ValueError(f"{path} is damaged; delete it to start anew.") from error
-        was, now = state["settings"], self._fixed()
-        if changed := [f"{name} {was.get(name)!r}, now {now[name]!r}" for name in now if was.get(name) != now[name]]:
+        # a setting that is newer than the checkpoint had its default
+        was, now = dataclasses.asdict(TrainingSettings()) | state["settings"], self._fixed()
+        if changed := [f"{name} {was[name]!r}, now {now[name]!r}" for name in now if was[name] != now[name]]:
             raise ValueError(f"{path} was trained with other settings ({'; '.join(changed)}). {advice}")
         if state["samples_per_step"] != self.samples_per_step:
             raise ValueError(

@@ -162,6 +162,18 @@ def test_finished_training_can_be_prolonged_but_not_changed(tmp_path):
         train(tmp_path, steps=3, late_from=1.0)
 
 
+def test_goes_on_from_a_checkpoint_that_is_older_than_a_setting(tmp_path):
+    whole = train(tmp_path / "whole", steps=3, late_from=1.0)
+    train(tmp_path / "parts", steps=2, late_from=1.0)
+    file = tmp_path / "parts" / "checkpoint.pt"
+    state = torch.load(file, weights_only=True)
+    del state["settings"]["timestep_power"]
+    torch.save(state, file)
+    with pytest.raises(ValueError, match=r"other settings \(timestep_power 1.0, now 2.0\)"):
+        train(tmp_path / "parts", steps=3, late_from=1.0, timestep_power=2.0)
+    assert same(whole, train(tmp_path / "parts", steps=3, late_from=1.0))
+
+
 def test_diverged_training_stops_and_keeps_the_last_checkpoint(tmp_path):
     train(tmp_path, steps=2, late_from=1.0)
     good = (tmp_path / "checkpoint.pt").read_bytes()

@@ -200,3 +200,10 @@ def test_quickstart_model():
 def test_transformers_are_refused():
     with pytest.raises(ValueError, match="not a UNet with cross-attention"):
         objective.Objective(models.tiny_dit(), "float32")
+
+
+def test_auto_avoids_emulated_bfloat16():
+    """ComfyUI finds no CPU fast in bfloat16; a device that is, is asked the same way."""
+    model = training_models.tiny_model()
+    assert objective.Objective(model, "auto").dtype == torch.float32
+    assert model.load_device.type == "cpu"

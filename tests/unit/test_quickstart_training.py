@@ -40,3 +40,19 @@ def test_muon_trains_the_inner_weights_and_adamw_the_rest(work):
     assert "unet.middle_block.0.in_layers.2.weight" in inner & moved
     assert "unet.input_blocks.0.0.weight" in moved - inner
     assert not any(name.startswith("text_encoder") for name in inner)
+
+
+def test_exported_weights_are_a_beginning(work):
+    """Without the optimiser's state the training goes on from the weights written for use, warming up anew."""
+    first = base_training.BaseTraining(work, 400, SETTINGS)
+    first.advance()
+    room("quickstart.export").write_weights(work / "base.safetensors", first.average, first.facts())
+    second = base_training.BaseTraining(work, 400, SETTINGS)
+    assert second.step == 1
+    assert second.schedule() == 1 / SETTINGS.warm_up
+    for name, weight in second.model.weights.state_dict().items():
+        assert torch.equal(weight, first.average[name].half().float()), name
+        assert torch.equal(weight, second.average[name]), name
+    second.advance()
+    second.save()
+    assert base_training.BaseTraining(work, 400, SETTINGS).schedule() == 2 / SETTINGS.warm_up

@@ -74,7 +74,7 @@ def test_quality_follows_the_request(world):
     means = []
     for level in (1, 99):
         request = torch.tensor([targets.sliders(metrics, level, 50)]).expand(16, -1)
-        pictures = world.cell(f"quality_{level}", projection.embed_quality(adapter, request))
+        pictures = world.cell(f"quality_{level}", projection.embed_quality(adapter, request), adapters.SCORE.strength)
         means.append(iqa.quality(world.iqa, pictures).mean().item())
     assert means[1] > means[0] + 0.1
 
@@ -86,5 +86,5 @@ def test_noise_follows_the_reference(world):
     for kind in ("white_noise", "gaussian_blur"):
         reference = distortions.distort(room("quickstart.photos").photo("cat"), kind, 0.8, torch.Generator())
         tokens = projection.embed_features(adapter, iqa.features(world.iqa, reference.expand(16, -1, -1, -1)))
-        sigma[kind] = measures.noise(world.cell(kind, tokens)).mean().item()
+        sigma[kind] = measures.noise(world.cell(kind, tokens, adapters.REFERENCE.strength)).mean().item()
     assert sigma["white_noise"] > 2 * sigma["gaussian_blur"]

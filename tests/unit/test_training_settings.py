@@ -39,7 +39,7 @@ def test_yaml_reads_numbers_as_people_write_them(tmp_path):
         ("timestep_power: 0", "timestep_power must be above 0, not 0"),
         ("use_flag: 1", "use_flag must be true or false, not 1"),
         ("projection: cubic", "projection must be one of linear, mlp, not 'cubic'"),
-        ("precision: float16", "precision must be one of bfloat16, float32"),
+        ("precision: float16", "precision must be one of auto, bfloat16, float32"),
         ("ema_decay: 1.0", "ema_decay must be 0 or above and below 1"),
         ("text_drop: 0.99", "must not add up to more than 1"),
         ("learning_rat: 1e-4", "run.yaml: unknown setting learning_rat; known are steps"),
