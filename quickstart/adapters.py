@@ -44,7 +44,6 @@ COMMON = TrainingSettings(
     ema_decay=0.98,
     gradient_clip=1.0,
     checkpoint_interval=100,
-    precision="bfloat16" if multiplies_bfloat16() else "float32",
 )
 
 
@@ -143,7 +142,8 @@ def train_adapter(kind: Kind, work: Path, steps: int) -> Path:
     """Train, or go on training, and write the adapter; returns its file."""
     scenes = MixedScenes(work)
     scenes.quality, metadata = kind.measure(scenes.clean, scenes.images, work)
-    settings = replace(kind.settings, steps=steps)
+    precision = "bfloat16" if multiplies_bfloat16() else "float32"
+    settings = replace(kind.settings, steps=steps, precision=precision)
     target = work / kind.file
     target.parent.mkdir(exist_ok=True)
     with tqdm(total=steps, desc=f"{kind.name} adapter", unit="step", mininterval=10) as progress:

@@ -1,5 +1,7 @@
 """The weights in the repository do what the model card says."""
 
+import json
+
 import pytest
 import torch
 from scipy.stats import spearmanr
@@ -88,3 +90,12 @@ def test_noise_follows_the_reference(world):
         tokens = projection.embed_features(adapter, iqa.features(world.iqa, reference.expand(16, -1, -1, -1)))
         sigma[kind] = measures.noise(world.cell(kind, tokens, adapters.REFERENCE.strength)).mean().item()
     assert sigma["white_noise"] > 2 * sigma["gaussian_blur"]
+
+
+@pytest.mark.parametrize(
+    ("workflow", "kind"), [("quality_sweep", adapters.SCORE), ("reference_transfer", adapters.REFERENCE)]
+)
+def test_workflows_apply_the_adapters_as_evaluated(workflow, kind):
+    file = WEIGHTS.parents[1] / "workflows" / "api" / f"quickstart_{workflow}.json"
+    (apply,) = (node for node in json.loads(file.read_text()).values() if node["class_type"] == "IQAAdapterApply")
+    assert apply["inputs"]["strength"] == kind.strength
