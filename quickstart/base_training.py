@@ -1,8 +1,9 @@
 """Training of the tiny text-to-image model on scenes of mixed quality.
 
-The captions never mention the distortion, so the model learns a mixture of qualities for every prompt; the adapters
-then learn to choose from it. The loss is the v-prediction loss of Salimans and Ho, *Progressive Distillation for Fast
-Sampling of Diffusion Models* (ICLR 2022), taken through ComfyUI's own ``BaseModel.apply_model``.
+The captions never mention the distortion, so the model learns a mixture of qualities for every prompt; a companion that
+is dropped afterwards tells half of the pictures theirs. The loss is the v-prediction loss of Salimans and Ho,
+*Progressive Distillation for Fast Sampling of Diffusion Models* (ICLR 2022), taken through ComfyUI's own
+``BaseModel.apply_model``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from safetensors import safe_open
 from tqdm import tqdm
 
 from .captions import caption
+from .companion import Companion
 from .distortions import distort_randomly
 from .model import SpaceToDepth, make_unet
 from .muon import Muon
@@ -43,7 +45,8 @@ class Settings:
     """How the base model is trained.
 
     Muon (Jordan et al., 2024) trains the matrices and convolutions inside the UNet, AdamW its first and last layer,
-    biases, norms and the text encoder; ``ema`` is the decay of the averaged weights per step.
+    biases, norms, the text encoder and the companion; ``ema`` is the decay of the averaged weights per step;
+    ``quality_told`` is the share of the pictures whose quality the companion tells.
     """
 
     batch: int = 16
@@ -51,12 +54,17 @@ class Settings:
     learning_rate: float = 6e-4
     warm_up: int = 100
     ema: float = 0.998
+    companion_learning_rate: float = 2e-3
+    quality_told: float = 0.5
     text_dropout: float = 0.1
     seed: int = 5
 
 
 class TinyModel:
-    """UNet and text encoder in ComfyUI's own classes; ``weights``' state dict is the layout of the file."""
+    """UNet and text encoder in ComfyUI's own classes; ``weights``' state dict is the layout of the file.
+
+    The companion is no part of it.
+    """
 
     def __init__(self):
         self.base = make_unet()
@@ -66,13 +74,17 @@ class TinyModel:
         )
         initialise(self.weights)
         self.weights.requires_grad_(True)
+        self.companion = Companion(self.base.diffusion_model)
 
-    def loss(self, latents: torch.Tensor, tokens: list[list[int]], generator: torch.Generator) -> torch.Tensor:
+    def loss(
+        self, latents: torch.Tensor, tokens: list[list[int]], quality: list[torch.Tensor], generator: torch.Generator
+    ) -> torch.Tensor:
         """v-prediction loss, mean over everything.
 
         Args:
             latents: ``[N, 12, 32, 32]`` in ComfyUI's latent space before scaling, −1…1.
             tokens: N lists of 24 token numbers.
+            quality: what :meth:`Companion.options` takes, ``[N]`` each.
         """
         sampling = self.base.model_sampling
         x0 = self.base.process_latent_in(latents)
@@ -89,7 +101,10 @@ class TinyModel:
                 sigma,
                 c_crossattn=context,
                 y=pooled,
-                transformer_options={"optimized_attention_override": _basic_attention},
+                transformer_options={
+                    "optimized_attention_override": _basic_attention,
+                    **self.companion.options(*quality),
+                },
             )
         return ((denoised - x0).square() * (s**2 + 1) / s**2).mean()  # error of v from the error of x0
 
@@ -126,19 +141,23 @@ class MixedQuality:
     def __init__(self, cache: SceneCache, settings: Settings):
         self.cache, self.settings = cache, settings
 
-    def batch(self, step: int) -> tuple[torch.Tensor, list[str]]:
-        """Pictures ``[N, 3, 64, 64]`` in 0…1 and captions of a step; some captions are empty (text dropout)."""
+    def batch(self, step: int) -> tuple[torch.Tensor, list[str], list[torch.Tensor]]:
+        """Pictures ``[N, 3, 64, 64]`` in 0…1 of a step, their captions, and what the companion is told of them.
+
+        Some captions are empty (text dropout).
+        """
         rng = np.random.default_rng([self.settings.seed, step])
         seeds = rng.integers(len(self.cache), size=self.settings.batch)
         pictures = torch.from_numpy(self.cache[seeds]).movedim(-1, 1).float() / 255
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        pictures, _, _ = distort_randomly(pictures, CLEAN_SHARE, generator)
+        pictures, kinds, severities = distort_randomly(pictures, CLEAN_SHARE, generator)
+        told = (torch.rand(len(pictures), generator=generator) < self.settings.quality_told).float()
         captions = [
             "" if rng.random() < self.settings.text_dropout
             else caption(sample_scene(int(seed)), int(rng.integers(CAPTION_VARIANTS)))
             for seed in seeds
         ]  # fmt: skip
-        return pictures, captions
+        return pictures, captions, [kinds, severities, told]
 
 
 class BaseTraining:
@@ -157,15 +176,17 @@ class BaseTraining:
         torch.manual_seed(settings.seed)
         self.model = TinyModel()
         weights = self.model.weights
-        self.parameters = list(weights.parameters())
+        companion = self.model.companion
+        self.parameters = [*weights.parameters(), *companion.parameters()]
         self.workers = min(os.cpu_count(), 4)
         self.pool = ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(1,))
         self.average = {name: weight.clone() for name, weight in weights.state_dict().items()}
         self.matrices = dict(_matrices(weights["unet"]))
-        others = [parameter for parameter in self.parameters if parameter not in self.matrices]
+        others = [parameter for parameter in weights.parameters() if parameter not in self.matrices]
         self.optimizers = {
             "muon": Muon(self.matrices.values()),
             "adamw": torch.optim.AdamW(others, betas=(0.9, 0.99), weight_decay=0.01, fused=True),
+            "companion": torch.optim.AdamW(companion.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True),
         }
         self.data = MixedQuality(SceneCache(work / "scenes"), settings)
         self.step, self.seconds, self.losses, self.warm_up_begin = 0, 0.0, [], 0
@@ -187,6 +208,7 @@ class BaseTraining:
     def _resume(self) -> None:
         state = torch.load(self.file, weights_only=True)
         self.model.weights.load_state_dict(state["weights"])
+        self.model.companion.load_state_dict(state["companion_weights"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state[name])
         self.average = state["average"]
@@ -196,6 +218,7 @@ class BaseTraining:
     def save(self) -> None:
         state = {
             "weights": self.model.weights.state_dict(),
+            "companion_weights": self.model.companion.state_dict(),
             **{name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "average": self.average,
             **{name: getattr(self, name) for name in self.COUNTERS},
@@ -222,12 +245,16 @@ class BaseTraining:
     def advance(self) -> float:
         """One step; returns its loss."""
         begin = time.perf_counter()
-        pictures, captions = self.data.batch(self.step)
-        loss = self._gradients(SpaceToDepth().encode(pictures * 2 - 1), tokenize(captions))
+        pictures, captions, quality = self.data.batch(self.step)
+        loss = self._gradients(SpaceToDepth().encode(pictures * 2 - 1), tokenize(captions), quality)
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for parameter, matrix in self.matrices.items():
             matrix.grad = parameter.grad.flatten(1)
-        rates = {"muon": self.settings.muon_learning_rate, "adamw": self.settings.learning_rate}
+        rates = {
+            "muon": self.settings.muon_learning_rate,
+            "adamw": self.settings.learning_rate,
+            "companion": self.settings.companion_learning_rate,
+        }
         for name, optimizer in self.optimizers.items():
             optimizer.param_groups[0]["lr"] = rates[name] * self.schedule()
             optimizer.step()
@@ -237,7 +264,7 @@ class BaseTraining:
         self.seconds += time.perf_counter() - begin
         return loss
 
-    def _gradients(self, latents: torch.Tensor, tokens: list[list[int]]) -> float:
+    def _gradients(self, latents: torch.Tensor, tokens: list[list[int]], quality: list[torch.Tensor]) -> float:
         """Set every parameter's gradient; returns the loss.
 
         Each thread takes a part of the batch through the whole model. They meet once per step, where threads inside the
@@ -246,7 +273,8 @@ class BaseTraining:
 
         def part(i: int) -> tuple[float, tuple[torch.Tensor, ...]]:
             generator = torch.Generator().manual_seed((self.settings.seed * 10**7 + self.step) * self.workers + i)
-            loss = self.model.loss(latents[i :: self.workers], tokens[i :: self.workers], generator)
+            mine = slice(i, None, self.workers)
+            loss = self.model.loss(latents[mine], tokens[mine], [column[mine] for column in quality], generator)
             return loss.item(), torch.autograd.grad(loss, self.parameters)
 
         losses, gradients = zip(*self.pool.map(part, range(self.workers)), strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import comfy.model_management
@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..adapter.attention import PLANS, Plan, QualityAttention
 from ..adapter.inference_mode import leave_inference_mode
-from ..adapter.layers import cross_attention_layers
+from ..adapter.layers import CrossAttentionLayer, cross_attention_layers
 from .stream import Batch
 
 APPLICATION = "iqa_adapter_training"
@@ -46,11 +46,7 @@ class Objective:
             self.patcher.set_model_compute_dtype(self.dtype)
         self.model = self.patcher.model
         self.load()
-        start, patches = 0, {}
-        for layer in self.layers:
-            patches[layer.patch_key] = QualityAttention(APPLICATION, start, layer.width, strength=1.0)
-            start += 2 * layer.width
-        self.patches = {"attn2": patches}
+        self.patches = {"attn2": quality_patches(self.layers)}
 
     def load(self) -> None:
         """Bring the model to its device, ready for a backward pass through it; again after another use of it."""
@@ -97,6 +93,15 @@ class Objective:
             for i, conditioning in enumerate(conditionings)
         ]
         return {name: rows[0][name].concat([row[name] for row in rows[1:]]).to(self.device) for name in rows[0]}
+
+
+def quality_patches(layers: Sequence[CrossAttentionLayer]) -> dict[tuple, QualityAttention]:
+    """Patches with which the layers see quality tokens while these, or the layers, learn."""
+    start, patches = 0, {}
+    for layer in layers:
+        patches[layer.patch_key] = QualityAttention(APPLICATION, start, layer.width, strength=1.0)
+        start += 2 * layer.width
+    return patches
 
 
 def _fastest(device: torch.device) -> torch.dtype:

@@ -56,3 +56,31 @@ def test_exported_weights_are_a_beginning(work):
     second.advance()
     second.save()
     assert base_training.BaseTraining(work, 400, SETTINGS).schedule() == 2 / SETTINGS.warm_up
+
+
+def test_companion_tells_the_quality_of_those_who_are_told_and_leaves_the_others_alone(work):
+    training = base_training.BaseTraining(work, 400, SETTINGS)
+    for _ in range(3):
+        training.advance()  # the residual branches start at zero
+    model = training.model
+    pictures, captions, (kinds, severities, _) = training.data.batch(0)
+    latents, tokens = base_training.SpaceToDepth().encode(pictures * 2 - 1), base_training.tokenize(captions)
+
+    def loss(kinds, told, silent=False):
+        quality = [kinds, severities, torch.full((len(kinds),), told)]
+        if silent:
+            model.companion.options = lambda *quality: {}
+        with torch.no_grad():
+            return model.loss(latents, tokens, quality, torch.Generator().manual_seed(1)).item()
+
+    assert loss(kinds, told=1.0) != loss((kinds + 1) % 8, told=1.0)
+    assert loss(kinds, told=0.0) == loss((kinds + 1) % 8, told=0.0) == loss(kinds, told=0.0, silent=True)
+
+
+def test_companion_is_no_part_of_the_weights(work):
+    training = base_training.BaseTraining(work, 400, SETTINGS)
+    assert not any("companion" in name or "adapter" in name for name in training.average)
+    before = training.model.companion.adapter.weight.detach().clone()
+    training.advance()
+    training.advance()
+    assert not torch.equal(training.model.companion.adapter.weight, before)

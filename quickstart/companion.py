@@ -1,0 +1,46 @@
+"""Quality tokens that accompany the training of the base model and are dropped afterwards.
+
+Captions of the web often say how good a picture is, and large models learn from them that a token can set the quality.
+The quickstart's captions never do. In their place, the cross-attention of half of the training pictures sees tokens
+made from the kind and the severity of the picture's distortion. So the frozen model's layers know later what the tokens
+of an adapter may ask for; which tokens ask for what, each adapter has to find out anew.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..adapter.attention import PLANS, Plan
+from ..adapter.layers import cross_attention_layers
+from ..training.objective import APPLICATION, quality_patches
+from ..training.settings import TrainingSettings
+from ..training.trainable import TrainableAdapter
+from .distortions import KINDS
+
+
+class Companion(nn.Module):
+    """Decoupled cross-attention to the distortion of a picture.
+
+    Args:
+        unet: a ComfyUI UNet; it is not changed.
+    """
+
+    def __init__(self, unet: nn.Module):
+        super().__init__()
+        self.adapter = TrainableAdapter.from_unet(unet, len(KINDS), TrainingSettings(tokens=2, projection="mlp"))
+        self.patches = {"attn2": quality_patches(cross_attention_layers(unet))}
+
+    def options(self, kinds: torch.Tensor, severities: torch.Tensor, told: torch.Tensor) -> dict:
+        """``transformer_options`` of one forward.
+
+        Args:
+            kinds: ``[N]``, indices into ``KINDS``.
+            severities: ``[N]``, 0…1; without meaning for clean pictures.
+            told: ``[N]``, 1 where the tokens are seen and 0 where the layers are those of the plain model.
+        """
+        amount = torch.where(kinds == 0, torch.ones_like(severities), severities)
+        quality = F.one_hot(kinds, len(KINDS)) * amount[:, None]
+        keys_values = self.adapter(quality, torch.ones_like(quality[:, :1])) * told[:, None, None]
+        return {PLANS: {APPLICATION: Plan(keys_values)}, "patches_replace": self.patches}
