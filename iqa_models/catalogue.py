@@ -24,7 +24,7 @@ CLIP_SHA256 = {
     "RN50.pt": "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762",
     "ViT-L-14.pt": "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
 }
-QUICKSTART = "quickstart_iqa"  # a small CNNIQA of this pack's own, whose weights come with it
+QUICKSTART = "quickstart_iqa"  # a small NIMA of this pack's own, whose weights come with it
 QUICKSTART_SOURCE = "quickstart/weights/ of this pack"
 QUICKSTART_LICENCE = "Apache 2.0, as this pack"
 LICENCE = "pyiqa: PolyForm Noncommercial 1.0.0 and S-Lab 1.0, non-commercial; weights: terms of their authors"

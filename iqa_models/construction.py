@@ -51,12 +51,13 @@ def build(metric: str, files: Mapping[str, Path], tap: str = "") -> nn.Module:
     Raises:
         ValueError: a file is damaged, unsafe, or does not hold exactly what the architecture needs.
     """
-    architecture = "CNNIQA" if metric == catalogue.QUICKSTART else DEFAULT_CONFIGS[metric]["metric_opts"]["type"]
+    options = _options(metric, files)
+    architecture = options["type"]
     with _one_at_a_time, torch.random.fork_rng(devices=[]), torch.no_grad():
         pyiqa.archs._lazy_import_arch(architecture)  # its module must exist before it can be redirected
         with _redirected(_Files(files)):
             try:
-                net = pyiqa.archs.build_network(_options(metric, files))
+                net = pyiqa.archs.build_network(options)
             except (RuntimeError, KeyError) as error:
                 if not files:
                     raise
@@ -70,14 +71,12 @@ def build(metric: str, files: Mapping[str, Path], tap: str = "") -> nn.Module:
 
 
 def _options(metric: str, files: Mapping[str, Path]) -> dict:
-    """Arguments of the architecture; the quickstart's is a CNNIQA whose sizes its tensors tell."""
+    """Arguments of the architecture; the quickstart's is a NIMA with one score on timm's smallest EfficientNet."""
     if metric != catalogue.QUICKSTART:
         return dict(DEFAULT_CONFIGS[metric]["metric_opts"])
-    (path,) = files.values()
-    tensors = weights.state_dict(weights.read(path), path)
-    layers = {"n_kers": "conv1", "n1_nodes": "fc1", "n2_nodes": "fc2"}
-    sizes = {option: len(tensors[f"{layer}.bias"]) for option, layer in layers.items()}
-    return {"type": "CNNIQA", "pretrained_model_path": path.name, **sizes}
+    path = next((path.name for path in files.values()), None)
+    small = {"base_model_name": "test_efficientnet", "num_classes": 1, "pretrained": False}
+    return {"type": "NIMA", "pretrained_model_path": path, **small}
 
 
 class _Files:

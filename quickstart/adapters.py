@@ -38,7 +38,7 @@ CLEAN_SHARE = 1 / 8  # as many clean pictures as of each distortion
 DISTORTION_SEED = 11
 RANKS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 COMMON = TrainingSettings(
-    batch_size=24,
+    batch_size=16,
     learning_rate=3e-3,
     late_learning_rate=6e-4,
     ema_decay=0.98,
@@ -125,9 +125,11 @@ def measure_references(clean: torch.Tensor, _images: torch.Tensor, work: Path) -
     return (activations - mean) / std, metadata
 
 
-SCORE = Kind("score", replace(COMMON, tokens=4), measure_scores, strength=2.0)
+SCORE = Kind("score", replace(COMMON, projection="mlp"), measure_scores, strength=1.5)
 # grain and blocks are decided where little noise is left
-REFERENCE = Kind("reference", replace(COMMON, projection="mlp", timestep_power=1.5), measure_references)
+REFERENCE = Kind(
+    "reference", replace(COMMON, projection="mlp", timestep_power=1.5), measure_references, strength=1.5
+)
 
 
 def statistics(name: str, scores: torch.Tensor) -> MetricStatistics:

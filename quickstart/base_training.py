@@ -8,7 +8,6 @@ is dropped afterwards tells half of the pictures theirs. The loss is the v-predi
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -19,12 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from comfy.ldm.modules.attention import attention_basic
-from safetensors import safe_open
 from tqdm import tqdm
 
 from .captions import caption
 from .companion import Companion
 from .distortions import distort_randomly
+from .export import read_weights
 from .model import SpaceToDepth, make_unet
 from .muon import Muon
 from .processor import autocast
@@ -197,9 +196,7 @@ class BaseTraining:
             self._begin_with(exported)
 
     def _begin_with(self, file: Path) -> None:
-        with safe_open(file, "pt") as exported:
-            facts = json.loads(exported.metadata()["quickstart"])
-            weights = {name: exported.get_tensor(name).float() for name in exported.keys()}  # noqa: SIM118
+        weights, facts = read_weights(file)
         self.model.weights.load_state_dict(weights)
         self.average = weights
         self.step = self.warm_up_begin = facts["steps"]

@@ -60,25 +60,32 @@ def _reference(work: Path, steps: int) -> None:
 
 def _export(work: Path, _steps: int) -> None:
     """Put the trained weights where the nodes load them."""
-    from .model import WEIGHTS
+    from .attributes import READER_WEIGHTS
+    from .export import ROUNDING, ROUNDING_OF_DETAIL, read_weights, rounded, write_weights
+    from .model import BASE_WEIGHTS, WEIGHTS
 
+    rounding = {BASE_WEIGHTS: ROUNDING, READER_WEIGHTS: ROUNDING_OF_DETAIL}
     for file in sorted([*work.glob("*.safetensors"), *work.glob("adapters/*.safetensors")]):
         target = WEIGHTS / file.relative_to(work)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f"{file.name}.part")
-        shutil.copyfile(file, part)
-        os.replace(part, target)
-        print(f"{target}: {file.stat().st_size / 1e6:.2f} MB")
+        if file.name in rounding:
+            weights, facts = read_weights(file)
+            write_weights(target, rounded(weights, rounding[file.name]), facts)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_name(f"{file.name}.part")
+            shutil.copyfile(file, part)
+            os.replace(part, target)
+        print(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
 
 
 # Each stage with the default of --steps
 STAGES = {
     "scenes": (_scenes, 30000),
-    "base": (_base, 16400),
-    "iqa": (_iqa, 12),
-    "reader": (_reader, 6),
-    "score": (_score, 1600),
-    "reference": (_reference, 1500),
+    "base": (_base, 22250),
+    "iqa": (_iqa, 10),
+    "reader": (_reader, 5),
+    "score": (_score, 1500),
+    "reference": (_reference, 2400),
     "export": (_export, 0),
 }
 

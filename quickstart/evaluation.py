@@ -153,30 +153,42 @@ def evaluate_reference(world: World, base: torch.Tensor) -> list[str]:
     shuffled = torch.randperm(len(others), generator=generator)
 
     lines = [f"### Reference adapter, strength {REFERENCE.strength:g}", ""]
-    lines += ["| reference | recognised | severity ρ | measured quality |", "| --- " * 4 + "|"]
-    recognised, asked, own, chance = [], [], [], []
+    lines += ["| reference | recognised | in references | severity ρ | in references | measured quality |"]
+    lines += ["| --- " * 6 + "|"]
+    table, asked, own, chance = [], [], [], []
     for index, kind in enumerate(KINDS):
         references = distort(pictures_of_others, kind, severity, generator)
         cell = world.cell(f"reference_{kind}", _follow(adapter, world, references), REFERENCE.strength)
-        with torch.no_grad():
-            seen = world.reader(cell)
-        hits = (seen["distortion"].argmax(1) == index).float().mean().item()
-        rho = "" if kind == "clean" else f"{spearmanr(severity, seen['severity']).statistic:.2f}"
-        lines.append(f"| {kind.replace('_', ' ')} | {hits:.2f} | {rho} | {quality(world.iqa, cell).mean():.3f} |")
-        recognised.append(hits)
+        row = [figure for each in (cell, references) for figure in _recognised(world.reader, each, index, severity)]
+        hits, rho, of_references, rho_of_references = row
+        shown = f"{hits:.2f} | {of_references:.2f} | {rho:.2f} | {rho_of_references:.2f}".replace("nan", "")
+        lines.append(f"| {kind.replace('_', ' ')} | {shown} | {quality(world.iqa, cell).mean():.3f} |")
+        table.append(row)
         read = _read(world.reader, cell)
         asked.append(_mean(_agreement(read, _truth(world.scenes))))
         own.append(_mean(_agreement(read, _truth(others))))
         chance.append(_mean(_agreement(read, _truth(others)[shuffled])))
+    means = np.nanmean(table, 0)
     lines += [
         "",
-        f"- Distortion recognised, mean over all eight kinds: {np.mean(recognised):.2f}.",
+        f"- Mean over all kinds: distortion recognised {means[0]:.2f} (in the references themselves {means[2]:.2f}), "
+        f"severity ρ {means[1]:.2f} ({means[3]:.2f}).",
         f"- Prompt's attributes read as asked: {np.mean(asked):.3f}; "
         f"base model {_mean(world.read_as_asked(base)):.3f}.",
         f"- Reference's own attributes read: {np.mean(own):.3f}; "
         f"those of a random other reference {np.mean(chance):.3f}.",
     ]
     return lines
+
+
+@torch.no_grad()
+def _recognised(
+    reader: AttributeReader, pictures: torch.Tensor, kind: int, severity: torch.Tensor
+) -> tuple[float, float]:
+    """How often the reader names the kind, and Spearman's ρ of its severity with the true one (NaN for clean)."""
+    seen = reader(pictures)
+    hits = (seen["distortion"].argmax(1) == kind).float().mean().item()
+    return hits, spearmanr(severity, seen["severity"]).statistic if kind else np.nan
 
 
 def _follow(adapter: Adapter, world: World, references: torch.Tensor) -> QualityTokens:

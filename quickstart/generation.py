@@ -12,6 +12,7 @@ from tqdm import tqdm
 from ..adapter.apply import apply_adapter
 from ..adapter.projection import QualityTokens
 from .model import LATENT_CHANNELS
+from .processor import autocast
 
 SIDE = 32  # of a latent
 STEPS, CFG, SAMPLER, SCHEDULER = 12, 3.0, "dpmpp_2m", "karras"
@@ -19,7 +20,7 @@ BATCH = 32
 
 
 class Generator:
-    """Samples pictures from the quickstart model.
+    """Samples pictures from the quickstart model, in bfloat16 where the processor is faster at it.
 
     Args:
         model, clip, vae: as :func:`.model.load_quickstart` gives them.
@@ -53,9 +54,10 @@ class Generator:
         ]]  # fmt: skip
         latent = torch.zeros(len(prompts), LATENT_CHANNELS, SIDE, SIDE)
         noise = torch.cat([comfy.sample.prepare_noise(latent[:1], seed) for seed in seeds])
-        result = comfy.sample.sample(
-            model, noise, STEPS, CFG, SAMPLER, SCHEDULER, positive, self.empty, latent, disable_pbar=True
-        )
+        with autocast():
+            result = comfy.sample.sample(
+                model, noise, STEPS, CFG, SAMPLER, SCHEDULER, positive, self.empty, latent, disable_pbar=True
+            )
         return self.vae.decode(result).movedim(-1, 1).clamp(0, 1)
 
 

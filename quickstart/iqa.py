@@ -1,8 +1,8 @@
-"""The quickstart's IQA model: pyiqa's CNNIQA, trained to tell from a picture alone what full-reference metrics say.
+"""The quickstart's IQA model: pyiqa's NIMA, trained to tell from a picture alone what full-reference metrics say.
 
 The target is the mean of FSIM, GMSD and NLPD between the distorted and the clean picture, each brought to 0…1 first.
-A second head, dropped after training, names the distortion: it keeps apart in the features what quality alone would
-merge, and the reference adapter needs that.
+Two further heads, dropped after training, name the distortion and tell its severity: they keep apart in the features
+what quality alone would merge, and the reference adapter needs that.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ import numpy as np
 import pyiqa
 import torch
 import torch.nn.functional as F
-from pyiqa.archs.cnniqa_arch import CNNIQA
+from pyiqa.archs.nima_arch import NIMA
 from safetensors import safe_open
 from scipy.stats import spearmanr
+from torch import nn
+from torchvision.transforms.functional import resize
 from tqdm import tqdm
 
+from ..iqa_models import catalogue, construction
 from .dead_leaves import dead_leaves_pictures
 from .distortions import KINDS, distort_randomly
 from .export import write_weights
@@ -29,10 +32,9 @@ from .rendering import render
 from .scenes import HELD_OUT_SEEDS, sample_scene
 
 IQA_WEIGHTS = "iqa.safetensors"
-IQA_MODEL = "quickstart_iqa"  # its name in the catalogue
-FEATURE_LAYER = "fc2"
-ARCHITECTURE = {"n_kers": 96, "n1_nodes": 256, "n2_nodes": 256, "pretrained": None}
-KIND_WEIGHT = 0.05  # of the second head's loss
+IQA_MODEL = catalogue.QUICKSTART
+FEATURE_LAYER = "classifier.1"  # pooled activations
+SCORE_WEIGHT, SEVERITY_WEIGHT = 10.0, 3.0  # in the loss, beside 1 for the kind of distortion
 # Worst (0) and best (1) value of each metric: the 1st percentile of the training pictures, and an intact picture.
 TARGET_RANGES = {"fsim": (0.41, 1.0), "gmsd": (0.30, 0.0), "nlpd": (0.67, 0.0)}
 
@@ -71,31 +73,57 @@ def make_iqa_data(file: Path, make_clean: Callable[[], torch.Tensor], seed: int,
     temporary.replace(file)
 
 
-def load_iqa(folder: Path) -> tuple[CNNIQA, dict]:
+def load_iqa(folder: Path) -> tuple[NIMA, dict]:
     """The trained model in evaluation mode and the facts of its header."""
-    with safe_open(folder / IQA_WEIGHTS, "pt") as file:
-        facts = json.loads(file.metadata()["quickstart"])
-        weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    model = CNNIQA(**facts["architecture"])
-    model.load_state_dict(weights)
-    return model.eval(), facts
+    file = folder / IQA_WEIGHTS
+    with safe_open(file, "pt") as opened:
+        facts = json.loads(opened.metadata()["quickstart"])
+    return construction.build(IQA_MODEL, {IQA_WEIGHTS: file}), facts
 
 
 @torch.no_grad()
-def quality(model: CNNIQA, images: torch.Tensor) -> torch.Tensor:
+def quality(model: NIMA, images: torch.Tensor) -> torch.Tensor:
     """Scores, ``[N, 3, H, W]`` in 0…1 → ``[N]``."""
     return torch.cat([model(part).flatten() for part in images.split(100)])
 
 
-def features(model: CNNIQA, images: torch.Tensor) -> torch.Tensor:
-    """Activations of the feature layer, ``[N, 3, H, W]`` in 0…1 → ``[N, 256]``."""
+def features(model: NIMA, images: torch.Tensor) -> torch.Tensor:
+    """Activations of the feature layer, ``[N, 3, H, W]`` in 0…1 → ``[N, 64]``."""
     outputs = []
     with model.get_submodule(FEATURE_LAYER).register_forward_hook(lambda *call: outputs.append(call[-1])):
         quality(model, images)
     return torch.cat(outputs)
 
 
-def train_iqa(work: Path, epochs: int, pictures: int = 7000, batch: int = 64) -> dict:
+class _Heads(nn.Module):
+    """The IQA model, and beside its score what is dropped after training: kinds and a severity of each kind."""
+
+    def __init__(self):
+        super().__init__()
+        self.model = construction.build(IQA_MODEL, {}).requires_grad_(True)
+        width = self.model.classifier[-1].in_features
+        self.kinds, self.severities = nn.Linear(width, len(KINDS)), nn.Linear(width, len(KINDS))
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """``[N, 3, 64, 64]`` in 0…1 → scores ``[N]``, logits of the kinds and severities ``[N, 8]``."""
+        large = resize(images, self.model.base_model.default_cfg["input_size"][-1])  # as NIMA does when it judges
+        with autocast():
+            maps = self.model.base_model(self.model.preprocess(large).to(memory_format=torch.channels_last))
+        features = maps[-1].float().mean((2, 3))
+        return self.model.classifier(features).flatten(), self.kinds(features), self.severities(features)
+
+    def loss(self, images: torch.Tensor, kinds: torch.Tensor, severity: torch.Tensor, target: torch.Tensor):
+        scores, logits, severities = self(images)
+        told = severities.gather(1, kinds[:, None])[:, 0]
+        return (
+            SCORE_WEIGHT * F.smooth_l1_loss(scores, target, beta=0.1)
+            + F.cross_entropy(logits, kinds)
+            + SEVERITY_WEIGHT * ((told - severity) * (kinds > 0)).square().mean()
+        )
+
+
+def train_iqa(work: Path, epochs: int, pictures: int = 5000, batch: int = 64) -> dict:
     """Train on as many scenes as dead leaves, measure, write ``iqa.safetensors``; returns the facts of its header."""
     from .scene_cache import SceneCache
 
@@ -111,35 +139,26 @@ def train_iqa(work: Path, epochs: int, pictures: int = 7000, batch: int = 64) ->
     make_iqa_data(work / "iqa_photos.pt", lambda: photo_crops(crops=50), seed=3)
 
     torch.manual_seed(5)
-    model, head = CNNIQA(**ARCHITECTURE), torch.nn.Linear(ARCHITECTURE["n2_nodes"], len(KINDS))
-    features = []
-    model.fc3.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
+    heads = _Heads().train()
     data = torch.load(work / "iqa_train.pt", weights_only=True)
-    parameters = [*model.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, 2e-3, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(heads.parameters(), 3e-3, weight_decay=1e-3)
     total = epochs * (len(data[0]) // batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total)
     progress = tqdm(total=total, desc="iqa", unit="step", mininterval=10)
     for _ in range(epochs):
         for chosen in torch.randperm(len(data[0]))[: total // epochs * batch].split(batch):
-            images, kinds, _, target = (column[chosen] for column in data)
-            features.clear()
-            images = _augment(images.float() / 255)
-            with autocast():
-                predicted, named = model(images).flatten(), head(features[0])
-            loss = F.smooth_l1_loss(predicted.float(), target, beta=0.1)
-            loss = loss + KIND_WEIGHT * F.cross_entropy(named.float(), kinds)
+            images, *truth = (column[chosen] for column in data)
+            loss = heads.loss(_augment(images.float() / 255), *truth)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
             progress.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
             progress.update()
-    facts = {"architecture": ARCHITECTURE, "target": TARGET_RANGES, "epochs": epochs, "seed": 5}
-    facts["pictures"] = len(data[0])
+    facts = {"target": TARGET_RANGES, "epochs": epochs, "seed": 5, "pictures": len(data[0])}
     for name in ("scenes", "photos"):
-        facts[f"held_out_{name}"] = measure(model.eval(), head, features, work / f"iqa_{name}.pt")
-    write_weights(work / IQA_WEIGHTS, model.state_dict(), facts)
+        facts[f"held_out_{name}"] = measure(heads.eval(), work / f"iqa_{name}.pt")
+    write_weights(work / IQA_WEIGHTS, heads.model.state_dict(), facts)
     return facts
 
 
@@ -153,16 +172,25 @@ def _augment(images: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def measure(model: CNNIQA, head: torch.nn.Module, features: list, file: Path) -> dict:
-    """Spearman's ρ with the target, and how often the distortion is named."""
-    images, kinds, _, target = torch.load(file, weights_only=True)
-    predicted, named = [], []
-    for part in images.split(100):
-        features.clear()
-        predicted.append(model(part.float() / 255).flatten())
-        named.append(head(features[0]).argmax(1))
+def measure(heads: _Heads, file: Path) -> dict:
+    """Spearman's ρ with the target, in all and within each kind, how often the distortion is named, and the
+    correlation of told and true severities, mean over the kinds."""
+    images, kinds, severity, target = torch.load(file, weights_only=True)
+    outputs = [heads(part.float() / 255) for part in images.split(100)]
+    scores, logits, severities = (torch.cat(column) for column in zip(*outputs, strict=True))
+    within, told = {}, []
+    for index, kind in enumerate(KINDS[1:], 1):
+        of_kind = kinds == index
+        within[kind] = _rounded(spearmanr(scores[of_kind], target[of_kind]).statistic)
+        told.append(np.corrcoef(severities[of_kind, index], severity[of_kind])[0, 1])
     return {
         "pictures": len(images),
-        "spearman": round(float(spearmanr(torch.cat(predicted), target).statistic), 4),
-        "kind_accuracy": round((torch.cat(named) == kinds).float().mean().item(), 4),
+        "spearman": _rounded(spearmanr(scores, target).statistic),
+        "spearman_within": within,
+        "kind_accuracy": _rounded((logits.argmax(1) == kinds).float().mean()),
+        "severity_correlation": _rounded(np.mean(told)),
     }
+
+
+def _rounded(number: float) -> float:
+    return round(float(number), 4)

@@ -226,9 +226,9 @@ def test_reference_adapter_decides_the_size_at_which_references_are_seen():
     photo = torch.rand(1, 128, 96, 3, generator=torch.Generator().manual_seed(4))
     for protocol in ("64", "as is"):
         metadata = room("adapter.metadata").Metadata(
-            kind="reference", iqa_model="quickstart_iqa", layer="fc2", pooling="none", protocol=protocol
+            kind="reference", iqa_model="quickstart_iqa", layer="classifier.1", pooling="none", protocol=protocol
         )
         adapter = room("adapter.checkpoint").Adapter("test", metadata, None, ())
         seen = room("nodes.reference").IQAReferenceFeatures.execute(model, photo, adapter).args[0]
-        expected = activations.extract_features(model, photo, "fc2", "none", protocol)
+        expected = activations.extract_features(model, photo, "classifier.1", "none", protocol)
         assert torch.equal(seen.tensor, expected.tensor)

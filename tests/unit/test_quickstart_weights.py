@@ -1,6 +1,7 @@
 """The weights in the repository do what the model card says."""
 
 import json
+import zlib
 
 import pytest
 import torch
@@ -99,3 +100,16 @@ def test_workflows_apply_the_adapters_as_evaluated(workflow, kind):
     file = WEIGHTS.parents[1] / "workflows" / "api" / f"quickstart_{workflow}.json"
     (apply,) = (node for node in json.loads(file.read_text()).values() if node["class_type"] == "IQAAdapterApply")
     assert apply["inputs"]["strength"] == kind.strength
+
+
+def test_rounded_weights_are_near_and_pack_small():
+    export = room("quickstart.export")
+    generator = torch.Generator().manual_seed(1)
+    names = ("unet.middle_block.1.weight", "unet.out.2.weight", "unet.out.2.bias")
+    weights = {name: torch.randn((400, 300) if "weight" in name else 300, generator=generator) for name in names}
+    rounded = export.rounded(weights)
+    for name, error in zip(names, (export.ROUNDING, export.ROUNDING_OF_DETAIL, 0), strict=True):
+        assert error / 3 <= (rounded[name] - weights[name]).square().mean().sqrt() <= error, name
+    assert all(torch.equal(weight, weight.half().float()) for weight in list(rounded.values())[:2])  # kept by float16
+    packed = len(zlib.compress(rounded[names[0]].half().numpy().tobytes()))
+    assert packed < 0.6 * len(zlib.compress(weights[names[0]].half().numpy().tobytes()))
