@@ -53,7 +53,8 @@ def build(metric: str, files: Mapping[str, Path], tap: str = "") -> nn.Module:
     """
     options = _options(metric, files)
     architecture = options["type"]
-    with _one_at_a_time, torch.random.fork_rng(devices=[]), torch.no_grad():
+    # a graph runs in inference mode, whose tensors (pyiqa keeps some that are no parameters) allow no gradient guidance
+    with _one_at_a_time, torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.no_grad():
         pyiqa.archs._lazy_import_arch(architecture)  # its module must exist before it can be redirected
         with _redirected(_Files(files)):
             try:
