@@ -6,19 +6,17 @@ outlines and stripes are not taken for distortions, half of the reader's scenes 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from kornia.augmentation import RandomElasticTransform
-from safetensors import safe_open
 from torch import nn
 from tqdm import tqdm
 
 from .distortions import KINDS, distort_randomly
-from .export import write_weights
+from .export import read_weights, write_weights
 from .processor import autocast
 from .rendering import render
 from .scenes import (  # fmt: skip
@@ -89,9 +87,7 @@ class AttributeReader(nn.Module):
 
 def load_reader(folder: Path) -> tuple[AttributeReader, dict]:
     """The trained reader in evaluation mode and the facts of its header."""
-    with safe_open(folder / READER_WEIGHTS, "pt") as file:
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        facts = json.loads(file.metadata()["quickstart"])
+    weights, facts = read_weights(folder / READER_WEIGHTS)
     reader = AttributeReader()
     reader.load_state_dict(weights)
     return reader.eval(), facts

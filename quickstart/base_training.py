@@ -163,7 +163,7 @@ class BaseTraining:
     """State of the training; checkpoints (``base.pt``) keep all of it.
 
     Without a checkpoint it begins with the weights in ``base.safetensors``, if the work folder has that file, and a new
-    optimiser; without either from nothing.
+    optimiser and companion; without either from nothing.
     """
 
     COUNTERS = ("step", "seconds", "losses", "warm_up_begin")
