@@ -33,7 +33,7 @@ from .rendering import SIZE
 from .scene_cache import SceneCache
 from .scenes import sample_scene
 
-PICTURES = 6000
+PICTURES = 15000
 CLEAN_SHARE = 1 / 8  # as many clean pictures as of each distortion
 DISTORTION_SEED = 11
 RANKS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
@@ -127,9 +127,7 @@ def measure_references(clean: torch.Tensor, _images: torch.Tensor, work: Path) -
 
 SCORE = Kind("score", replace(COMMON, projection="mlp"), measure_scores, strength=1.5)
 # grain and blocks are decided where little noise is left
-REFERENCE = Kind(
-    "reference", replace(COMMON, projection="mlp", timestep_power=1.5), measure_references, strength=1.5
-)
+REFERENCE = Kind("reference", replace(COMMON, projection="mlp", timestep_power=1.5), measure_references)
 
 
 def statistics(name: str, scores: torch.Tensor) -> MetricStatistics:

@@ -6,8 +6,6 @@ Every stage keeps what it has done in the work folder and goes on from there whe
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 from pathlib import Path
 
 
@@ -60,21 +58,17 @@ def _reference(work: Path, steps: int) -> None:
 
 def _export(work: Path, _steps: int) -> None:
     """Put the trained weights where the nodes load them."""
+    from .adapters import REFERENCE, SCORE
     from .attributes import READER_WEIGHTS
-    from .export import ROUNDING, ROUNDING_OF_DETAIL, read_weights, rounded, write_weights
+    from .export import ROUNDING, ROUNDING_OF_DETAIL, export
     from .model import BASE_WEIGHTS, WEIGHTS
 
-    rounding = {BASE_WEIGHTS: ROUNDING, READER_WEIGHTS: ROUNDING_OF_DETAIL}
+    base, reader = Path(BASE_WEIGHTS), Path(READER_WEIGHTS)
+    rounding = {base: ROUNDING, SCORE.file: ROUNDING, REFERENCE.file: ROUNDING, reader: ROUNDING_OF_DETAIL}
     for file in sorted([*work.glob("*.safetensors"), *work.glob("adapters/*.safetensors")]):
-        target = WEIGHTS / file.relative_to(work)
-        if file.name in rounding:
-            weights, facts = read_weights(file)
-            write_weights(target, rounded(weights, rounding[file.name]), facts)
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(f"{file.name}.part")
-            shutil.copyfile(file, part)
-            os.replace(part, target)
+        name = file.relative_to(work)
+        target = WEIGHTS / name
+        export(file, target, rounding.get(name))
         print(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
 
 
@@ -85,7 +79,7 @@ STAGES = {
     "iqa": (_iqa, 10),
     "reader": (_reader, 5),
     "score": (_score, 1500),
-    "reference": (_reference, 2400),
+    "reference": (_reference, 8000),
     "export": (_export, 0),
 }
 

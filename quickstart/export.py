@@ -1,7 +1,7 @@
 """Trained weights as float16 safetensors with a JSON header, and pictures sampled from them.
 
-Exported weights of base model and reader are multiples of a power of two, one for each tensor: git packs those of the
-base to half their size. Its layers of the highest resolution, a tenth of all weights, decide grain and edges and are
+Exported weights of base model, reader and adapters are multiples of a power of two, one for each tensor: git packs them
+to half their size. The base's layers of the highest resolution, a tenth of all weights, decide grain and edges and are
 rounded less.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 
 import comfy.sample
@@ -39,6 +40,20 @@ def rounded(weights: dict[str, torch.Tensor], error: float = ROUNDING) -> dict[s
 def _step(deviation: float, error: float) -> float:
     """Power of two whose rounding, uniform, has at most ``error`` times the standard deviation."""
     return 2.0 ** math.floor(math.log2(deviation * error * math.sqrt(12)))
+
+
+def export(source: Path, target: Path, error: float | None) -> None:
+    """Copy a file of weights with its header; ``error`` as in :func:`rounded`, None copies the bytes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_suffix(".part")
+    if error is None:
+        shutil.copyfile(source, temporary)
+    else:
+        with safe_open(source, "pt") as opened:
+            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            half = {name: weight.half().contiguous() for name, weight in rounded(weights, error).items()}
+            save_file(half, temporary, opened.metadata())
+    os.replace(temporary, target)
 
 
 def write_weights(file: Path, weights: dict[str, torch.Tensor], facts: dict) -> None:

@@ -113,3 +113,13 @@ def test_rounded_weights_are_near_and_pack_small():
     assert all(torch.equal(weight, weight.half().float()) for weight in list(rounded.values())[:2])  # kept by float16
     packed = len(zlib.compress(rounded[names[0]].half().numpy().tobytes()))
     assert packed < 0.6 * len(zlib.compress(weights[names[0]].half().numpy().tobytes()))
+
+
+def test_exported_weights_keep_their_header_and_work_as_before(tmp_path):
+    file, target = WEIGHTS / adapters.REFERENCE.file, tmp_path / "adapters" / "exported.safetensors"
+    room("quickstart.export").export(file, target, 0.2)
+    before, after = load_adapter(file), load_adapter(target)
+    assert after.metadata == before.metadata
+    features = torch.randn(4, before.metadata.quality_width, generator=torch.Generator().manual_seed(2))
+    exact, rounded = (projection.embed_features(adapter, features).keys_values for adapter in (before, after))
+    assert 0 < (rounded - exact).square().mean() < 0.1 * exact.square().mean()
