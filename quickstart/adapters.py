@@ -125,7 +125,7 @@ def measure_references(clean: torch.Tensor, _images: torch.Tensor, work: Path) -
     return (activations - mean) / std, metadata
 
 
-SCORE = Kind("score", replace(COMMON, projection="mlp"), measure_scores, strength=1.5)
+SCORE = Kind("score", replace(COMMON, projection="mlp"), measure_scores, strength=1.25)
 # grain and blocks are decided where little noise is left
 REFERENCE = Kind("reference", replace(COMMON, projection="mlp", timestep_power=1.5), measure_references)
 
