@@ -68,7 +68,7 @@ def _export(work: Path, _steps: int) -> None:
     for file in sorted([*work.glob("*.safetensors"), *work.glob("adapters/*.safetensors")]):
         name = file.relative_to(work)
         target = WEIGHTS / name
-        export(file, target, rounding.get(name))
+        export(file, target, rounding.get(name, 0))
         print(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
 
 

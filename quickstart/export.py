@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 from pathlib import Path
 
 import comfy.sample
@@ -28,7 +27,9 @@ DETAIL = tuple(f"unet.{block}." for block in ("input_blocks.0", "input_blocks.1"
 
 
 def rounded(weights: dict[str, torch.Tensor], error: float = ROUNDING) -> dict[str, torch.Tensor]:
-    """Matrices and convolutions as multiples of a power of two; biases and norms as they are."""
+    """Matrices and convolutions as multiples of a power of two; biases and norms as they are, with 0 all of them."""
+    if not error:
+        return weights
     steps = {
         name: _step(weight.float().std().item(), ROUNDING_OF_DETAIL if name.startswith(DETAIL) else error)
         for name, weight in weights.items()
@@ -42,26 +43,23 @@ def _step(deviation: float, error: float) -> float:
     return 2.0 ** math.floor(math.log2(deviation * error * math.sqrt(12)))
 
 
-def export(source: Path, target: Path, error: float | None) -> None:
-    """Copy a file of weights with its header; ``error`` as in :func:`rounded`, None copies the bytes."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_suffix(".part")
-    if error is None:
-        shutil.copyfile(source, temporary)
-    else:
-        with safe_open(source, "pt") as opened:
-            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            half = {name: weight.half().contiguous() for name, weight in rounded(weights, error).items()}
-            save_file(half, temporary, opened.metadata())
-    os.replace(temporary, target)
+def export(source: Path, target: Path, error: float) -> None:
+    """Write a file's weights in half precision and with its header; ``error`` as in :func:`rounded`."""
+    with safe_open(source, "pt") as opened:
+        weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        _write(target, rounded(weights, error), opened.metadata())
 
 
 def write_weights(file: Path, weights: dict[str, torch.Tensor], facts: dict) -> None:
     """Write a state dict in half precision; ``facts`` (JSON) go into the header as ``quickstart``."""
+    _write(file, weights, {"quickstart": json.dumps(facts)})
+
+
+def _write(file: Path, weights: dict[str, torch.Tensor], header: dict[str, str]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".part")
     half = {name: weight.detach().half().contiguous() for name, weight in weights.items()}
-    save_file(half, temporary, {"quickstart": json.dumps(facts)})
+    save_file(half, temporary, header)
     os.replace(temporary, file)
 
 
