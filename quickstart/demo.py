@@ -101,6 +101,18 @@ def stack(paths: list[Path], target: Path) -> None:
     partial.replace(target)
 
 
+def readable(file: Path) -> bool:
+    """Whether a file is a whole picture."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as picture:
+            picture.load()
+    except (OSError, SyntaxError):  # what Pillow raises for unknown, truncated and broken files
+        return False
+    return True
+
+
 def main() -> None:
     import comfyui_runtime
     from comfyui_client import Client
@@ -111,8 +123,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("output"), help="folder of the pictures")
     options = parser.parse_args()
     reference = Path(options.reference) if options.reference else None
-    if reference is not None and not reference.is_file():
-        parser.error(f"there is no picture {reference}")
+    if reference is not None:
+        if not reference.is_file():
+            parser.error(f"there is no picture {reference}")
+        if not readable(reference):
+            parser.error(f"{reference} cannot be read as a picture; give a PNG, JPEG or WebP")
     folder = options.output.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "comfyui.log"
