@@ -34,7 +34,6 @@ from .scene_cache import SceneCache
 from .scenes import sample_scene
 
 PICTURES = 15000
-CLEAN_SHARE = 1 / 8  # as many clean pictures as of each distortion
 DISTORTION_SEED = 11
 RANKS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 COMMON = TrainingSettings(
@@ -43,18 +42,21 @@ COMMON = TrainingSettings(
     late_learning_rate=6e-4,
     ema_decay=0.98,
     gradient_clip=1.0,
+    projection="mlp",
+    timestep_power=1.5,  # grain and blocks are decided where little noise is left
     checkpoint_interval=100,
 )
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What distinguishes the two adapters: settings, the quality input and its description, the strength in use."""
+    """What distinguishes the two adapters: the quality input and its description, the pictures, the strength in use."""
 
     name: str
-    settings: TrainingSettings
-    measure: Callable[[torch.Tensor, torch.Tensor, Path], tuple[torch.Tensor, Metadata]]
-    """(clean pictures, distorted pictures, work folder) -> (quality ``[N, m]``, metadata)"""
+    measure: Callable[[MixedScenes, Path], tuple[torch.Tensor, Metadata]]
+    """(training pictures, work folder) -> (quality ``[N, m]``, metadata)"""
+    clean_share: float
+    """Of the training pictures; the others have one distortion each."""
     strength: float = 1.0
     """With which it is applied in the evaluation and the workflows."""
 
@@ -67,11 +69,12 @@ class Kind:
 class MixedScenes(Dataset):
     """Scenes with one random distortion each, as the training loop takes them."""
 
-    def __init__(self, work: Path):
+    def __init__(self, work: Path, clean_share: float):
+        self.clean_share = clean_share
         cache = SceneCache(work / "scenes")
         self.seeds = np.arange(min(PICTURES, len(cache)))
         self.clean = torch.from_numpy(cache[self.seeds]).movedim(-1, 1).float() / 255
-        self.images = distort_alike(self.clean)
+        self.images = self.distort(self.clean)
         self.model, clip, _ = load_quickstart(work)
         self.latents = self.model.model.process_latent_in(F.pixel_unshuffle(2 * self.images - 1, BLOCK))
         self.texts = [encode(clip, caption(sample_scene(int(seed)), variant=0)) for seed in self.seeds]
@@ -84,10 +87,9 @@ class MixedScenes(Dataset):
     def __getitem__(self, index: int) -> dict:
         return {"latent": self.latents[index], "quality": self.quality[index], **self.texts[index]}
 
-
-def distort_alike(clean: torch.Tensor) -> torch.Tensor:
-    """One distortion each; the same kind, severity and direction at the same place, whatever the pictures."""
-    return distort_randomly(clean, CLEAN_SHARE, torch.Generator().manual_seed(DISTORTION_SEED))[0]
+    def distort(self, clean: torch.Tensor) -> torch.Tensor:
+        """One distortion each; the same kind, severity and direction at the same place, whatever the pictures."""
+        return distort_randomly(clean, self.clean_share, torch.Generator().manual_seed(DISTORTION_SEED))[0]
 
 
 @torch.no_grad()
@@ -97,21 +99,21 @@ def encode(clip, sentence: str) -> dict[str, torch.Tensor]:
     return {"text": embedding[0].clone(), "pooled": extra["pooled_output"][0].clone()}
 
 
-def measure_scores(_clean: torch.Tensor, images: torch.Tensor, work: Path) -> tuple[torch.Tensor, Metadata]:
+def measure_scores(scenes: MixedScenes, work: Path) -> tuple[torch.Tensor, Metadata]:
     """Standardised quality and colourfulness of the training pictures."""
     model, _ = load_iqa(work)
-    scores = torch.stack([quality(model, images), colourfulness(images)], 1)
+    scores = torch.stack([quality(model, scenes.images), colourfulness(scenes.images)], 1)
     known = [statistics(name, column) for name, column in zip((IQA_MODEL, "colourfulness"), scores.T, strict=True)]
     mean, std = (torch.tensor([getattr(metric, field) for metric in known]) for field in ("mean", "std"))
     return (scores - mean) / std, Metadata(metrics=tuple(metric.to_json() for metric in known))
 
 
-def measure_references(clean: torch.Tensor, _images: torch.Tensor, work: Path) -> tuple[torch.Tensor, Metadata]:
+def measure_references(scenes: MixedScenes, work: Path) -> tuple[torch.Tensor, Metadata]:
     """Standardised activations of other pictures, distorted alike: half of them scenes, half dead leaves."""
     model, _ = load_iqa(work)
-    half = len(clean) // 2
-    others = torch.cat([dead_leaves_pictures(range(half)), clean.roll(half, 0)[half:]])
-    activations = features(model, distort_alike(others))
+    half = len(scenes) // 2
+    others = torch.cat([dead_leaves_pictures(range(half)), scenes.clean.roll(half, 0)[half:]])
+    activations = features(model, scenes.distort(others))
     mean, std = activations.mean(0), activations.std(0)
     metadata = Metadata(
         kind="reference",
@@ -125,9 +127,9 @@ def measure_references(clean: torch.Tensor, _images: torch.Tensor, work: Path) -
     return (activations - mean) / std, metadata
 
 
-SCORE = Kind("score", replace(COMMON, projection="mlp"), measure_scores, strength=1.25)
-# grain and blocks are decided where little noise is left
-REFERENCE = Kind("reference", replace(COMMON, projection="mlp", timestep_power=1.5), measure_references)
+# Mild distortions score like clean pictures; more of the latter make the highest scores mean clean.
+SCORE = Kind("score", measure_scores, clean_share=1 / 3, strength=1.25)
+REFERENCE = Kind("reference", measure_references, clean_share=1 / 8)  # as many as of each distortion
 
 
 def statistics(name: str, scores: torch.Tensor) -> MetricStatistics:
@@ -140,10 +142,10 @@ def statistics(name: str, scores: torch.Tensor) -> MetricStatistics:
 
 def train_adapter(kind: Kind, work: Path, steps: int) -> Path:
     """Train, or go on training, and write the adapter; returns its file."""
-    scenes = MixedScenes(work)
-    scenes.quality, metadata = kind.measure(scenes.clean, scenes.images, work)
+    scenes = MixedScenes(work, kind.clean_share)
+    scenes.quality, metadata = kind.measure(scenes, work)
     precision = "bfloat16" if multiplies_bfloat16() else "float32"
-    settings = replace(kind.settings, steps=steps, precision=precision)
+    settings = replace(COMMON, steps=steps, precision=precision)
     target = work / kind.file
     target.parent.mkdir(exist_ok=True)
     with tqdm(total=steps, desc=f"{kind.name} adapter", unit="step", mininterval=10) as progress:

@@ -78,7 +78,7 @@ STAGES = {
     "base": (_base, 22250),
     "iqa": (_iqa, 10),
     "reader": (_reader, 5),
-    "score": (_score, 4500),
+    "score": (_score, 7500),
     "reference": (_reference, 8000),
     "export": (_export, 0),
 }

@@ -59,6 +59,7 @@ class World:
     def cell(self, name: str, tokens: QualityTokens | None = None, strength: float = 1.0) -> torch.Tensor:
         """Pictures of every prompt and seed under one quality, ``[N, 3, 64, 64]``."""
         key = hashlib.sha256((self.weights / "base.safetensors").read_bytes())
+        key.update(f"{STEPS} {CFG} {SAMPLER} {SCHEDULER}".encode())
         if tokens is not None:
             key.update(tokens.keys_values.numpy().tobytes() + str(strength).encode())
         file = self.work / f"{name}_{self.pictures}_{key.hexdigest()[:12]}.pt"

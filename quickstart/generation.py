@@ -56,8 +56,9 @@ class Generator:
         noise = torch.cat([comfy.sample.prepare_noise(latent[:1], seed) for seed in seeds])
         with autocast():
             result = comfy.sample.sample(
-                model, noise, STEPS, CFG, SAMPLER, SCHEDULER, positive, self.empty, latent, disable_pbar=True
-            )
+                model, noise, STEPS, CFG, SAMPLER, SCHEDULER, positive, self.empty, latent,
+                seed=seeds[0], disable_pbar=True,
+            )  # fmt: skip
         return self.vae.decode(result).movedim(-1, 1).clamp(0, 1)
 
 
