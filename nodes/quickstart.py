@@ -32,7 +32,7 @@ class IQAQuickstartModel(io.ComfyNode):
             ],
             outputs=[
                 io.Model.Output(tooltip="The diffusion model."),
-                io.Clip.Output(tooltip='Its text encoder. Try: "a dotted yellow ring on teal stripes".'),
+                io.Clip.Output(tooltip='Its text encoder. Try: "a dotted pink ring on teal stripes".'),
                 io.Vae.Output(tooltip="Pixels to latents and back, without loss."),
                 io.Latent.Output(tooltip="Empty latent of the model's size."),
             ],
@@ -89,6 +89,6 @@ class IQAQuickstartPicture(io.ComfyNode):
 
 
 def _scene(seed: int) -> torch.Tensor:
-    """A dotted yellow ring on teal stripes, ``[1, 3, 64, 64]``."""
-    scene = Scene((Thing("yellow", "ring", "dotted"),), "teal", "stripes", HELD_OUT_SEEDS[seed])
+    """A dotted pink ring on teal stripes, ``[1, 3, 64, 64]``."""
+    scene = Scene((Thing("pink", "ring", "dotted"),), "teal", "stripes", HELD_OUT_SEEDS[seed])
     return torch.from_numpy(render(scene)).movedim(-1, 0)[None].float() / 255
