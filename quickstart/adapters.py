@@ -36,7 +36,7 @@ from .scenes import sample_scene
 PICTURES = 15000
 DISTORTION_SEED = 11
 RANKS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
-COMMON = TrainingSettings(
+SETTINGS = TrainingSettings(
     batch_size=16,
     learning_rate=3e-3,
     late_learning_rate=6e-4,
@@ -145,7 +145,7 @@ def train_adapter(kind: Kind, work: Path, steps: int) -> Path:
     scenes = MixedScenes(work, kind.clean_share)
     scenes.quality, metadata = kind.measure(scenes, work)
     precision = "bfloat16" if multiplies_bfloat16() else "float32"
-    settings = replace(COMMON, steps=steps, precision=precision)
+    settings = replace(SETTINGS, steps=steps, precision=precision)
     target = work / kind.file
     target.parent.mkdir(exist_ok=True)
     with tqdm(total=steps, desc=f"{kind.name} adapter", unit="step", mininterval=10) as progress:

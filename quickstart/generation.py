@@ -56,9 +56,8 @@ class Generator:
         noise = torch.cat([comfy.sample.prepare_noise(latent[:1], seed) for seed in seeds])
         with autocast():
             result = comfy.sample.sample(
-                model, noise, STEPS, CFG, SAMPLER, SCHEDULER, positive, self.empty, latent,
-                seed=seeds[0], disable_pbar=True,
-            )  # fmt: skip
+                model, noise, STEPS, CFG, SAMPLER, SCHEDULER, positive, self.empty, latent, disable_pbar=True
+            )
         return self.vae.decode(result).movedim(-1, 1).clamp(0, 1)
 
 
