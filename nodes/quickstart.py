@@ -6,10 +6,11 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
+from ..quickstart.captions import prompt
 from ..quickstart.distortions import KINDS, distort
 from ..quickstart.model import LATENT_CHANNELS, load_quickstart
 from ..quickstart.photos import SHOWN, photo
-from ..quickstart.rendering import SIZE, render
+from ..quickstart.rendering import SIZE, render_pictures
 from ..quickstart.scenes import HELD_OUT_SEEDS, Scene, Thing
 from .schema import schema
 
@@ -32,7 +33,7 @@ class IQAQuickstartModel(io.ComfyNode):
             ],
             outputs=[
                 io.Model.Output(tooltip="The diffusion model."),
-                io.Clip.Output(tooltip='Its text encoder. Try: "a dotted pink ring on teal stripes".'),
+                io.Clip.Output(tooltip=f'Its text encoder. Try: "{prompt(example_scene(0))}".'),
                 io.Vae.Output(tooltip="Pixels to latents and back, without loss."),
                 io.Latent.Output(tooltip="Empty latent of the model's size."),
             ],
@@ -83,12 +84,11 @@ class IQAQuickstartPicture(io.ComfyNode):
 
     @classmethod
     def execute(cls, picture: str, distortion: str, severity: float, seed: int) -> io.NodeOutput:
-        clean = _scene(seed) if picture == cls.SCENE else photo(picture)
+        clean = render_pictures([example_scene(seed)]) if picture == cls.SCENE else photo(picture)
         generator = torch.Generator().manual_seed(seed)
         return io.NodeOutput(distort(clean, distortion, severity, generator).movedim(1, -1))
 
 
-def _scene(seed: int) -> torch.Tensor:
-    """A dotted pink ring on teal stripes, ``[1, 3, 64, 64]``."""
-    scene = Scene((Thing("pink", "ring", "dotted"),), "teal", "stripes", HELD_OUT_SEEDS[seed])
-    return torch.from_numpy(render(scene)).movedim(-1, 0)[None].float() / 255
+def example_scene(seed: int) -> Scene:
+    """The one that the workflows' prompt describes, in as many forms as there are seeds."""
+    return Scene((Thing("pink", "ring", "dotted"),), "teal", "stripes", HELD_OUT_SEEDS[seed])

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from .distortions import KINDS, distort_randomly
 from .export import read_weights, write_weights
 from .processor import autocast
-from .rendering import render
+from .rendering import render_pictures
 from .scenes import (  # fmt: skip
     BACKGROUND_COLOURS,
     COLOURS,
@@ -139,7 +139,7 @@ def _loss(outputs: dict[str, torch.Tensor], targets: torch.Tensor, severity: tor
 def measure(reader: AttributeReader, things, count: int = 800) -> dict:
     """Accuracy per attribute on held-out seeds: clean, distorted, and distorted after an unsteady hand."""
     scenes = [sample_scene(seed, things, two_objects=0) for seed in HELD_OUT_SEEDS[10_000 : 10_000 + count]]
-    clean = torch.from_numpy(np.stack([render(scene) for scene in scenes])).movedim(-1, 1).float() / 255
+    clean = render_pictures(scenes)
     truth = torch.tensor([labels(scene) for scene in scenes])
     with torch.random.fork_rng():
         torch.manual_seed(7)

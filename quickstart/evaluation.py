@@ -26,7 +26,7 @@ from .generation import CFG, SAMPLER, SCHEDULER, STEPS, Generator
 from .iqa import features, load_iqa, quality
 from .measures import UNTRAINED, gain, untrained_measures
 from .model import load_quickstart
-from .rendering import render
+from .rendering import render_pictures
 from .scenes import HELD_OUT_SEEDS, HELD_OUT_THINGS, SEEN_THINGS, Scene, sample_scene
 
 LEVELS = (1, 25, 50, 75, 99)
@@ -74,7 +74,7 @@ class World:
 
     def _clean_scenes(self, first: int) -> torch.Tensor:
         """A clean scene of every prompt and seed, ``[N, 3, 64, 64]``."""
-        return _rendered([replace(scene, seed=first + i) for i, scene in enumerate(self.scenes)])
+        return render_pictures([replace(scene, seed=first + i) for i, scene in enumerate(self.scenes)])
 
     def measures(self, pictures: torch.Tensor) -> dict[str, float]:
         """Measures that nothing was trained on: how near the pictures come to clean scenes."""
@@ -148,7 +148,7 @@ def evaluate_reference(world: World, base: torch.Tensor) -> list[str]:
     adapter = load_adapter(world.weights / REFERENCE.file)
     first = HELD_OUT_SEEDS.start + 60_000
     others = [sample_scene(first + i, SEEN_THINGS, two_objects=0) for i in range(len(world.scenes))]
-    pictures_of_others = _rendered(others)
+    pictures_of_others = render_pictures(others)
     generator = torch.Generator().manual_seed(17)
     severity = torch.empty(len(others)).uniform_(*SEVERITIES, generator=generator)
     shuffled = torch.randperm(len(others), generator=generator)
@@ -194,10 +194,6 @@ def _recognised(
 
 def _follow(adapter: Adapter, world: World, references: torch.Tensor) -> QualityTokens:
     return embed_features(adapter, features(world.iqa, references))
-
-
-def _rendered(scenes: list[Scene]) -> torch.Tensor:
-    return torch.from_numpy(np.stack([render(scene) for scene in scenes])).movedim(-1, 1).float() / 255
 
 
 def _truth(scenes: list[Scene]) -> torch.Tensor:

@@ -28,7 +28,7 @@ from .distortions import KINDS, distort_randomly
 from .export import write_weights
 from .photos import photo_crops
 from .processor import autocast
-from .rendering import render
+from .rendering import render_pictures
 from .scenes import HELD_OUT_SEEDS, sample_scene
 
 IQA_WEIGHTS = "iqa.safetensors"
@@ -56,7 +56,7 @@ class QualityTarget:
 
 def render_seeds(seeds: range) -> torch.Tensor:
     """Clean scenes ``[N, 3, 64, 64]`` in 0…1."""
-    return torch.from_numpy(np.stack([render(sample_scene(seed)) for seed in seeds])).movedim(-1, 1).float() / 255
+    return render_pictures(sample_scene(seed) for seed in seeds)
 
 
 def make_iqa_data(file: Path, make_clean: Callable[[], torch.Tensor], seed: int, batch: int = 50) -> None:

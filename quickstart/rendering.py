@@ -7,9 +7,10 @@ natural images* (IJCV 2001): opaque discs with radii from a power law.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw
 
 from .scenes import BACKGROUND_COLOURS, COLOURS, Scene, Thing
@@ -29,6 +30,11 @@ def render(scene: Scene) -> np.ndarray:
         _draw(canvas, thing, x, y, radius, rng)
     small = canvas.reshape(SIZE, SUPERSAMPLING, SIZE, SUPERSAMPLING, 3).mean((1, 3))
     return (small.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def render_pictures(scenes: Iterable[Scene]) -> torch.Tensor:
+    """The pictures of scenes: ``[N, 3, 64, 64]`` in 0…1."""
+    return torch.from_numpy(np.stack([render(scene) for scene in scenes])).movedim(-1, 1).float() / 255
 
 
 def _layout(count: int, rng: np.random.Generator) -> list[tuple[float, float, float]]:

@@ -23,8 +23,8 @@ def held_out():
     """Clean scenes, distorted scenes, kinds and severities; one object each, seeds that training never used."""
     seeds = scenes.HELD_OUT_SEEDS[20_000:20_120]
     chosen = [scenes.sample_scene(seed, two_objects=0) for seed in seeds]
-    render = room("quickstart.rendering").render
-    clean = torch.stack([torch.from_numpy(render(scene)) for scene in chosen]).movedim(-1, 1).float() / 255
+    render_pictures = room("quickstart.rendering").render_pictures
+    clean = render_pictures(chosen)
     return chosen, clean, *distortions.distort_randomly(clean, 1 / 8, torch.Generator().manual_seed(1))
 
 
@@ -100,6 +100,14 @@ def test_workflows_apply_the_adapters_as_evaluated(workflow, kind):
     file = WEIGHTS.parents[1] / "workflows" / "api" / f"quickstart_{workflow}.json"
     (apply,) = (node for node in json.loads(file.read_text()).values() if node["class_type"] == "IQAAdapterApply")
     assert apply["inputs"]["strength"] == kind.strength
+
+
+@pytest.mark.parametrize("workflow", ["quality_sweep", "reference_transfer"])
+def test_workflows_prompt_describes_the_scene_of_the_picture_node(workflow):
+    file = WEIGHTS.parents[1] / "workflows" / "api" / f"quickstart_{workflow}.json"
+    texts = [node["inputs"]["text"] for node in json.loads(file.read_text()).values() if "text" in node["inputs"]]
+    example = room("nodes.quickstart").example_scene(0)
+    assert sorted(texts) == ["", room("quickstart.captions").prompt(example)]
 
 
 def test_rounded_weights_are_near_and_pack_small():
