@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from .scenes import BACKGROUND_COLOURS, COLOURS, SHAPES, SURFACES, Scene, Thing
@@ -22,6 +24,11 @@ WORDS = tuple(
         | {word for relation in RELATIONS for word in relation.split()}
     )
 )
+
+
+def words(text: str) -> list[str]:
+    """What the model reads of a text: its words in small letters, without figures and marks."""
+    return re.findall(r"[a-z]+", text.lower())
 
 
 def caption(scene: Scene, variant: int) -> str:

@@ -113,6 +113,13 @@ def readable(file: Path) -> bool:
     return True
 
 
+def strange_words(prompt: str) -> list[str]:
+    """Words of a prompt that the quickstart model has never met, each once."""
+    from .captions import WORDS, words
+
+    return [word for word in dict.fromkeys(words(prompt)) if word not in WORDS]
+
+
 def main() -> None:
     import comfyui_runtime
     from comfyui_client import Client
@@ -128,6 +135,11 @@ def main() -> None:
             parser.error(f"there is no picture {reference}")
         if not readable(reference):
             parser.error(f"{reference} cannot be read as a picture; give a PNG, JPEG or WebP")
+    if strange := strange_words(options.prompt):
+        print(
+            f"The quickstart model has never met {', '.join(strange)}: it draws coloured shapes on textures, such as "
+            '"a plain yellow star on navy stripes". What it knows: web/docs/IQAQuickstartModel.md'
+        )
     folder = options.output.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "comfyui.log"

@@ -6,15 +6,13 @@ weights; this file only supplies the vocabulary and a small transformer.
 
 from __future__ import annotations
 
-import re
-
 import comfy.sd
 import comfy.sd1_clip
 import comfy.supported_models_base
 import torch
 from comfy.ldm.modules.attention import optimized_attention_for_device
 
-from .captions import WORDS
+from .captions import WORDS, words
 
 PAD, END, UNKNOWN = 0, 1, 2
 VOCABULARY = {"<pad>": PAD, "<end>": END, "<unknown>": UNKNOWN, **{word: i for i, word in enumerate(WORDS, 3)}}
@@ -33,8 +31,7 @@ class WordTokenizer:
         return cls()
 
     def __call__(self, text: str) -> dict[str, list[int]]:
-        words = re.findall(r"[a-z]+", text.lower())
-        return {"input_ids": [VOCABULARY.get(word, UNKNOWN) for word in words] + [END]}
+        return {"input_ids": [VOCABULARY.get(word, UNKNOWN) for word in words(text)] + [END]}
 
     def get_vocab(self) -> dict[str, int]:
         return VOCABULARY

@@ -1,4 +1,4 @@
-"""What the demo refuses before it starts a server."""
+"""What the demo refuses, and what it warns of, before it starts a server."""
 
 import sys
 
@@ -31,3 +31,8 @@ def test_a_picture_is_readable(tmp_path):
     file = tmp_path / "odd.png"
     Image.new("L", (37, 501)).save(file)
     assert demo.readable(file)
+
+
+def test_words_that_the_model_has_never_met_are_named_once():
+    assert demo.strange_words("A (dotted:1.4) red Dragon on a dragon's lair, teal stripes") == ["dragon", "s", "lair"]
+    assert demo.strange_words("a dotted pink ring on teal stripes") == []
