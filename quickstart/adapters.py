@@ -22,6 +22,7 @@ from ..adapter.metadata import Metadata
 from ..iqa_models.statistics import MetricStatistics
 from ..training.loop import train
 from ..training.settings import TrainingSettings
+from .base_training import CLEAN_SHARE
 from .captions import caption
 from .colourfulness import colourfulness
 from .dead_leaves import dead_leaves_pictures
@@ -74,7 +75,7 @@ class MixedScenes(Dataset):
         cache = SceneCache(work / "scenes")
         self.seeds = np.arange(min(PICTURES, len(cache)))
         self.clean = torch.from_numpy(cache[self.seeds]).movedim(-1, 1).float() / 255
-        self.images = self.distort(self.clean)
+        self.images, self.kinds, _ = self._distorted(self.clean)
         self.model, clip, _ = load_quickstart(work)
         self.latents = self.model.model.process_latent_in(F.pixel_unshuffle(2 * self.images - 1, BLOCK))
         self.texts = [encode(clip, caption(sample_scene(int(seed)), variant=0)) for seed in self.seeds]
@@ -89,7 +90,15 @@ class MixedScenes(Dataset):
 
     def distort(self, clean: torch.Tensor) -> torch.Tensor:
         """One distortion each; the same kind, severity and direction at the same place, whatever the pictures."""
-        return distort_randomly(clean, self.clean_share, torch.Generator().manual_seed(DISTORTION_SEED))[0]
+        return self._distorted(clean)[0]
+
+    def _distorted(self, clean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return distort_randomly(clean, self.clean_share, torch.Generator().manual_seed(DISTORTION_SEED))
+
+    def as_the_base_saw(self) -> torch.Tensor:
+        """Mask ``[N]`` of pictures of which as large a share is clean as of those that the base model learned from."""
+        clean = self.kinds == 0
+        return ~clean | (clean.cumsum(0) <= (~clean).sum() * CLEAN_SHARE / (1 - CLEAN_SHARE))
 
 
 @torch.no_grad()
@@ -100,10 +109,11 @@ def encode(clip, sentence: str) -> dict[str, torch.Tensor]:
 
 
 def measure_scores(scenes: MixedScenes, work: Path) -> tuple[torch.Tensor, Metadata]:
-    """Standardised quality and colourfulness of the training pictures."""
+    """Standardised quality and colourfulness of the training pictures; percentiles as the base saw them."""
     model, _ = load_iqa(work)
     scores = torch.stack([quality(model, scenes.images), colourfulness(scenes.images)], 1)
-    known = [statistics(name, column) for name, column in zip((IQA_MODEL, "colourfulness"), scores.T, strict=True)]
+    ranked = scores[scenes.as_the_base_saw()]
+    known = [statistics(*each) for each in zip((IQA_MODEL, "colourfulness"), scores.T, ranked.T, strict=True)]
     mean, std = (torch.tensor([getattr(metric, field) for metric in known]) for field in ("mean", "std"))
     return (scores - mean) / std, Metadata(metrics=tuple(metric.to_json() for metric in known))
 
@@ -127,14 +137,15 @@ def measure_references(scenes: MixedScenes, work: Path) -> tuple[torch.Tensor, M
     return (activations - mean) / std, metadata
 
 
-# Mild distortions score like clean pictures; more of the latter make the highest scores mean clean.
-SCORE = Kind("score", measure_scores, clean_share=1 / 3, strength=1.25)
+# Mild distortions score like clean pictures; more of the latter make the highest scores mean clean. Percentiles are of
+# the pictures that the base saw: of these here, half of all percentages would mean clean.
+SCORE = Kind("score", measure_scores, clean_share=1 / 2, strength=1.25)
 REFERENCE = Kind("reference", measure_references, clean_share=1 / 8)  # as many as of each distortion
 
 
-def statistics(name: str, scores: torch.Tensor) -> MetricStatistics:
-    """Statistics of the training set."""
-    ranks = {float(rank): scores.quantile(rank / 100).item() for rank in RANKS}
+def statistics(name: str, scores: torch.Tensor, ranked: torch.Tensor) -> MetricStatistics:
+    """Statistics of the training set's scores ``[N]``, with the percentiles of ``ranked`` ``[M]``."""
+    ranks = {float(rank): ranked.quantile(rank / 100).item() for rank in RANKS}
     extremes = {"minimum": scores.min().item(), "maximum": scores.max().item()}
     aesthetic = name == "colourfulness"
     return MetricStatistics(name, scores.mean().item(), scores.std().item(), ranks, **extremes, aesthetic=aesthetic)

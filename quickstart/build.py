@@ -60,15 +60,17 @@ def _export(work: Path, _steps: int) -> None:
     """Put the trained weights where the nodes load them."""
     from .adapters import REFERENCE, SCORE
     from .attributes import READER_WEIGHTS
-    from .export import ROUNDING, ROUNDING_OF_DETAIL, export
+    from .export import ROUNDING, export, export_as_bytes
     from .model import BASE_WEIGHTS, WEIGHTS
 
-    base, reader = Path(BASE_WEIGHTS), Path(READER_WEIGHTS)
-    rounding = {base: ROUNDING, SCORE.file: ROUNDING, REFERENCE.file: ROUNDING, reader: ROUNDING_OF_DETAIL}
+    rounding = {Path(BASE_WEIGHTS): ROUNDING, SCORE.file: ROUNDING, REFERENCE.file: ROUNDING}
     for file in sorted([*work.glob("*.safetensors"), *work.glob("adapters/*.safetensors")]):
         name = file.relative_to(work)
         target = WEIGHTS / name
-        export(file, target, rounding.get(name, 0))
+        if name == Path(READER_WEIGHTS):
+            export_as_bytes(file, target)
+        else:
+            export(file, target, rounding.get(name, 0))
         print(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
 
 
@@ -77,8 +79,8 @@ STAGES = {
     "scenes": (_scenes, 30000),
     "base": (_base, 22250),
     "iqa": (_iqa, 10),
-    "reader": (_reader, 5),
-    "score": (_score, 7500),
+    "reader": (_reader, 12),
+    "score": (_score, 14000),
     "reference": (_reference, 8000),
     "export": (_export, 0),
 }

@@ -7,7 +7,8 @@ from pathlib import Path
 
 
 def main() -> None:
-    from .evaluation import SEEDS_PER_PROMPT, World, evaluate, write_into_card
+    from .evaluation import evaluate, write_into_card
+    from .evaluation_world import SEEDS_PER_PROMPT, World
     from .model import WEIGHTS
 
     parser = argparse.ArgumentParser(prog="python -m quickstart.evaluate", description=__doc__)

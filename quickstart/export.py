@@ -1,8 +1,8 @@
 """Trained weights as float16 safetensors with a JSON header, and pictures sampled from them.
 
-Exported weights of base model, reader and adapters are multiples of a power of two, one for each tensor: git packs them
+Exported weights of base model and adapters are multiples of a power of two, one for each tensor: git packs them
 to half their size. The base's layers of the highest resolution, a tenth of all weights, decide grain and edges and are
-rounded less.
+rounded less. The reader's are bytes, to be multiplied by a power of two.
 """
 
 from __future__ import annotations
@@ -50,6 +50,17 @@ def export(source: Path, target: Path, error: float) -> None:
         _write(target, rounded(weights, error), opened.metadata())
 
 
+def export_as_bytes(source: Path, target: Path) -> None:
+    """Write matrices and convolutions as int8; what each is to be multiplied by is in the header's ``steps``."""
+    with safe_open(source, "pt") as opened:
+        weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        header = opened.metadata()
+    largest = {name: weight.abs().max().item() for name, weight in weights.items() if weight.ndim > 1}
+    steps = {name: 2.0 ** math.ceil(math.log2(value / 127)) for name, value in largest.items()}
+    weights |= {name: (weights[name].float() / step).round().to(torch.int8) for name, step in steps.items()}
+    _write(target, weights, {**header, "steps": json.dumps(steps)})
+
+
 def write_weights(file: Path, weights: dict[str, torch.Tensor], facts: dict) -> None:
     """Write a state dict in half precision; ``facts`` (JSON) go into the header as ``quickstart``."""
     _write(file, weights, {"quickstart": json.dumps(facts)})
@@ -58,7 +69,10 @@ def write_weights(file: Path, weights: dict[str, torch.Tensor], facts: dict) -> 
 def _write(file: Path, weights: dict[str, torch.Tensor], header: dict[str, str]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".part")
-    half = {name: weight.detach().half().contiguous() for name, weight in weights.items()}
+    half = {
+        name: (weight if weight.dtype == torch.int8 else weight.detach().half()).contiguous()
+        for name, weight in weights.items()
+    }
     save_file(half, temporary, header)
     os.replace(temporary, file)
 
@@ -66,8 +80,10 @@ def _write(file: Path, weights: dict[str, torch.Tensor], header: dict[str, str])
 def read_weights(file: Path) -> tuple[dict[str, torch.Tensor], dict]:
     """State dict in float32, and the facts of the header."""
     with safe_open(file, "pt") as opened:
-        weights = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118
-        return weights, json.loads(opened.metadata()["quickstart"])
+        header = opened.metadata()
+        steps = json.loads(header.get("steps", "{}"))
+        weights = {name: opened.get_tensor(name).float() * steps.get(name, 1) for name in opened.keys()}  # noqa: SIM118
+        return weights, json.loads(header["quickstart"])
 
 
 def sample(

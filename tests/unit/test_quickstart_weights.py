@@ -11,8 +11,8 @@ import nodes
 from comfyui_runtime import room
 
 WEIGHTS = room("quickstart.model").WEIGHTS
-scenes, distortions, iqa, adapters, evaluation, measures = (
-    room(f"quickstart.{name}") for name in ("scenes", "distortions", "iqa", "adapters", "evaluation", "measures")
+scenes, distortions, iqa, adapters, measures = (
+    room(f"quickstart.{name}") for name in ("scenes", "distortions", "iqa", "adapters", "measures")
 )
 load_adapter = room("adapter.checkpoint").load_adapter
 projection, targets = room("adapter.projection"), room("iqa_models.targets")
@@ -50,6 +50,21 @@ def test_reader_reads_clean_scenes(held_out):
         assert hits >= least, f"{name}: {hits:.2f}"
 
 
+def test_reader_tells_distortions_and_severities_through_the_tiny_models_hand(held_out):
+    _, clean, *_ = held_out
+    reader, _ = room("quickstart.attributes").load_reader(WEIGHTS)
+    torch.manual_seed(3)
+    hand = room("quickstart.unsteady_hand").UnsteadyHand(share=1)
+    pictures, kinds, severity = hand.distort_randomly(clean, 0.2, torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        seen = reader(pictures)
+    visible = (kinds == 0) | (severity > 0.4)
+    assert (seen["distortion"].argmax(1) == kinds)[visible].float().mean() > 0.8
+    bad = kinds > 0
+    told = seen["severity"][bad, kinds[bad] - 1]
+    assert spearmanr(told, severity[bad]).statistic > 0.8
+
+
 def test_background_follows_the_prompt():
     """Ten steps of ComfyUI's sampler: a navy background comes out bluer and darker than a beige one."""
     model, clip, vae = room("quickstart.model").load_quickstart()
@@ -68,7 +83,7 @@ def test_background_follows_the_prompt():
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """Two prompts with eight seeds each, and the models."""
-    return evaluation.World(WEIGHTS, 16, tmp_path_factory.mktemp("cells"))
+    return room("quickstart.evaluation_world").World(WEIGHTS, 16, tmp_path_factory.mktemp("cells"))
 
 
 def test_quality_follows_the_request(world):
@@ -131,3 +146,15 @@ def test_exported_weights_keep_their_header_and_work_as_before(tmp_path):
     features = torch.randn(4, before.metadata.quality_width, generator=torch.Generator().manual_seed(2))
     exact, rounded = (projection.embed_features(adapter, features).keys_values for adapter in (before, after))
     assert 0 < (rounded - exact).square().mean() < 0.1 * exact.square().mean()
+
+
+def test_weights_as_bytes_are_near(tmp_path):
+    export = room("quickstart.export")
+    weights = {"matrix": torch.randn(300, 200, generator=torch.Generator().manual_seed(1)), "bias": torch.randn(300)}
+    export.write_weights(tmp_path / "half.safetensors", weights, {"epochs": 3})
+    export.export_as_bytes(tmp_path / "half.safetensors", tmp_path / "bytes.safetensors")
+    read, facts = export.read_weights(tmp_path / "bytes.safetensors")
+    assert facts == {"epochs": 3}
+    assert torch.equal(read["bias"], weights["bias"].half().float())
+    assert 0 < (read["matrix"] - weights["matrix"]).square().mean().sqrt() < 0.03
+    assert (tmp_path / "bytes.safetensors").stat().st_size < 0.6 * (tmp_path / "half.safetensors").stat().st_size

@@ -1,0 +1,95 @@
+"""The models under evaluation, the held-out prompts, and what can be read from their pictures.
+
+Every cell of pictures is kept in the work folder and taken from there when the same weights are evaluated again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..adapter.projection import QualityTokens
+from .attributes import ATTRIBUTES, AttributeReader, labels, load_reader
+from .captions import prompt
+from .generation import CFG, SAMPLER, SCHEDULER, STEPS, Generator
+from .iqa import load_iqa
+from .measures import untrained_measures
+from .model import load_quickstart
+from .rendering import render_pictures
+from .scenes import HELD_OUT_SEEDS, HELD_OUT_THINGS, Scene, sample_scene
+
+SEEDS_PER_PROMPT = 8
+
+
+@dataclass
+class World:
+    """What is evaluated, and on what."""
+
+    weights: Path
+    pictures: int
+    work: Path
+
+    def __post_init__(self):
+        count = self.pictures // SEEDS_PER_PROMPT
+        first = HELD_OUT_SEEDS.start + 50_000
+        distinct = [sample_scene(first + i, HELD_OUT_THINGS, two_objects=0) for i in range(count)]
+        self.scenes = [scene for scene in distinct for _ in range(SEEDS_PER_PROMPT)]
+        self.clean, self.other_clean = (self._clean_scenes(HELD_OUT_SEEDS.start + i * 10**6) for i in (1, 2))
+        self.generate = Generator(*load_quickstart(self.weights))
+        self.iqa, _ = load_iqa(self.weights)
+        self.reader, _ = load_reader(self.weights)
+
+    def cell(self, name: str, tokens: QualityTokens | None = None, strength: float = 1.0) -> torch.Tensor:
+        """Pictures of every prompt and seed under one quality, ``[N, 3, 64, 64]``."""
+        key = hashlib.sha256((self.weights / "base.safetensors").read_bytes())
+        key.update(f"{STEPS} {CFG} {SAMPLER} {SCHEDULER}".encode())
+        if tokens is not None:
+            key.update(tokens.keys_values.numpy().tobytes() + str(strength).encode())
+        file = self.work / f"{name}_{self.pictures}_{key.hexdigest()[:12]}.pt"
+        if not file.exists():
+            self.work.mkdir(parents=True, exist_ok=True)
+            prompts = [prompt(scene) for scene in self.scenes]
+            pictures = self.generate(prompts, range(len(prompts)), tokens, strength, name)
+            temporary = file.with_suffix(".part")
+            torch.save(pictures.half(), temporary)
+            temporary.replace(file)
+        return torch.load(file, weights_only=True).float()
+
+    def _clean_scenes(self, first: int) -> torch.Tensor:
+        """A clean scene of every prompt and seed, ``[N, 3, 64, 64]``."""
+        return render_pictures([replace(scene, seed=first + i) for i, scene in enumerate(self.scenes)])
+
+    def measures(self, pictures: torch.Tensor) -> dict[str, float]:
+        """Measures that nothing was trained on: how near the pictures come to clean scenes."""
+        return untrained_measures(pictures, self.clean, SEEDS_PER_PROMPT)
+
+    def read_as_asked(self, pictures: torch.Tensor) -> dict[str, float]:
+        """Share of pictures in which the reader finds the prompt's attribute."""
+        return agreement(read(self.reader, pictures), truth(self.scenes))
+
+
+def truth(scenes: list[Scene]) -> torch.Tensor:
+    return torch.tensor([labels(scene) for scene in scenes])
+
+
+@torch.no_grad()
+def read(reader: AttributeReader, pictures: torch.Tensor) -> torch.Tensor:
+    """Class indices ``[N, 5]``."""
+    logits = reader(pictures)
+    return torch.stack([logits[name].argmax(1) for name in ATTRIBUTES], 1)
+
+
+def agreement(read: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
+    return dict(zip(ATTRIBUTES, (read == truth).float().mean(0).tolist(), strict=True))
+
+
+def mean(shares: dict[str, float]) -> float:
+    return float(np.mean(list(shares.values())))
+
+
+def words(shares: dict[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {share:.2f}" for name, share in shares.items())

@@ -1,0 +1,52 @@
+"""The adapters of the quickstart: what percentiles mean, references that share only quality, training that resumes."""
+
+import shutil
+
+import pytest
+import torch
+
+from comfyui_runtime import room
+
+adapters, scene_cache = room("quickstart.adapters"), room("quickstart.scene_cache")
+WEIGHTS = room("quickstart.model").WEIGHTS
+load_adapter = room("adapter.checkpoint").load_adapter
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quickstart")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scene_cache, "CHUNK", 160)
+        scene_cache.make_scene_cache(folder / "scenes", 160)
+        for name in ("base", "iqa"):
+            shutil.copy(WEIGHTS / f"{name}.safetensors", folder)
+        yield folder
+
+
+@pytest.mark.parametrize("clean_share", [0.5, 0.8])
+def test_percentiles_do_not_follow_the_share_of_clean_pictures(work, clean_share):
+    scenes = adapters.MixedScenes(work, clean_share)
+    mask = scenes.as_the_base_saw()
+    assert mask[scenes.kinds > 0].all()
+    kept = (scenes.kinds[mask] == 0).float().mean().item()
+    assert kept == pytest.approx(adapters.CLEAN_SHARE, abs=1 / mask.sum().item())
+
+
+def test_other_pictures_are_distorted_alike(work):
+    scenes = adapters.MixedScenes(work, 1 / 8)
+    flat = torch.full_like(scenes.clean, 0.5)
+    noisy = [(scenes.distort(flat) - flat).flatten(1).std(1), (scenes.images - scenes.clean).flatten(1).std(1)]
+    noise = scenes.kinds == room("quickstart.distortions").KINDS.index("white_noise")
+    assert torch.corrcoef(torch.stack([each[noise] for each in noisy]))[0, 1] > 0.95
+    assert (noisy[0][scenes.kinds == 0] == 0).all()
+
+
+def test_score_adapter_goes_on_from_where_it_stopped(work):
+    adapters.train_adapter(adapters.SCORE, work, 1)
+    file = adapters.train_adapter(adapters.SCORE, work, 2)
+    losses = (work / "score_adapter" / "loss.jsonl").read_text().splitlines()
+    assert len(losses) == 2
+    quality, colour = load_adapter(file).metadata.metrics
+    for metric in (quality, colour):
+        values = [metric["percentiles"][rank] for rank in sorted(metric["percentiles"], key=float)]
+        assert values == sorted(values) and values[0] < values[-1]
