@@ -73,23 +73,27 @@ class World:
 
 
 def truth(scenes: list[Scene]) -> torch.Tensor:
+    """Class indices ``[N, 5]`` of the scenes' attributes."""
     return torch.tensor([labels(scene) for scene in scenes])
 
 
 @torch.no_grad()
 def read(reader: AttributeReader, pictures: torch.Tensor) -> torch.Tensor:
-    """Class indices ``[N, 5]``."""
+    """Class indices ``[N, 5]`` of the attributes that the reader finds."""
     logits = reader(pictures)
     return torch.stack([logits[name].argmax(1) for name in ATTRIBUTES], 1)
 
 
 def agreement(read: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
+    """Share of pictures in which each attribute is the same; both ``[N, 5]``."""
     return dict(zip(ATTRIBUTES, (read == truth).float().mean(0).tolist(), strict=True))
 
 
 def mean(shares: dict[str, float]) -> float:
+    """Over all attributes."""
     return float(np.mean(list(shares.values())))
 
 
 def words(shares: dict[str, float]) -> str:
+    """One line: each attribute and its share."""
     return ", ".join(f"{name.replace('_', ' ')} {share:.2f}" for name, share in shares.items())

@@ -45,45 +45,47 @@ def _step(deviation: float, error: float) -> float:
 
 def export(source: Path, target: Path, error: float) -> None:
     """Write a file's weights in half precision and with its header; ``error`` as in :func:`rounded`."""
-    with safe_open(source, "pt") as opened:
-        weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        _write(target, rounded(weights, error), opened.metadata())
+    weights, header = _read(source)
+    _write(target, halved(rounded(weights, error)), header)
 
 
 def export_as_bytes(source: Path, target: Path) -> None:
     """Write matrices and convolutions as int8; what each is to be multiplied by is in the header's ``steps``."""
-    with safe_open(source, "pt") as opened:
-        weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        header = opened.metadata()
+    weights, header = _read(source)
     largest = {name: weight.abs().max().item() for name, weight in weights.items() if weight.ndim > 1}
     steps = {name: 2.0 ** math.ceil(math.log2(value / 127)) for name, value in largest.items()}
-    weights |= {name: (weights[name].float() / step).round().to(torch.int8) for name, step in steps.items()}
-    _write(target, weights, {**header, "steps": json.dumps(steps)})
+    integers = {name: (weights[name].float() / step).round().to(torch.int8) for name, step in steps.items()}
+    _write(target, {**halved(weights), **integers}, {**header, "steps": json.dumps(steps)})
 
 
 def write_weights(file: Path, weights: dict[str, torch.Tensor], facts: dict) -> None:
     """Write a state dict in half precision; ``facts`` (JSON) go into the header as ``quickstart``."""
-    _write(file, weights, {"quickstart": json.dumps(facts)})
+    _write(file, halved(weights), {"quickstart": json.dumps(facts)})
+
+
+def read_weights(file: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """State dict in float32, and the facts of the header."""
+    weights, header = _read(file)
+    steps = json.loads(header.get("steps", "{}"))
+    floats = {name: weight.float() * steps.get(name, 1) for name, weight in weights.items()}
+    return floats, json.loads(header["quickstart"])
+
+
+def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same in half precision."""
+    return {name: weight.detach().half() for name, weight in weights.items()}
+
+
+def _read(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    with safe_open(file, "pt") as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata()  # noqa: SIM118
 
 
 def _write(file: Path, weights: dict[str, torch.Tensor], header: dict[str, str]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".part")
-    half = {
-        name: (weight if weight.dtype == torch.int8 else weight.detach().half()).contiguous()
-        for name, weight in weights.items()
-    }
-    save_file(half, temporary, header)
+    save_file({name: weight.contiguous() for name, weight in weights.items()}, temporary, header)
     os.replace(temporary, file)
-
-
-def read_weights(file: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """State dict in float32, and the facts of the header."""
-    with safe_open(file, "pt") as opened:
-        header = opened.metadata()
-        steps = json.loads(header.get("steps", "{}"))
-        weights = {name: opened.get_tensor(name).float() * steps.get(name, 1) for name in opened.keys()}  # noqa: SIM118
-        return weights, json.loads(header["quickstart"])
 
 
 def sample(
