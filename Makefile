@@ -18,7 +18,7 @@ setup: .venv/.ready
 
 # make demo REFERENCE=my.jpg PROMPT="a dotted blue heart on beige fabric"
 demo: setup
-	$(VENV)/python -m quickstart.demo --prompt "$(PROMPT)" --reference "$(REFERENCE)"
+	$(VENV)/python iqa.py demo --prompt "$(PROMPT)" --reference "$(REFERENCE)"
 
 test: setup
 	$(VENV)/python -m pytest tests

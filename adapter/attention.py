@@ -7,36 +7,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
 from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor
 
-from .sampling import resize_mask, sigma_of
-
-PLANS = "iqa_adapter_plans"  # key of transformer_options: plan of the current forward by application
-
-
-@dataclass
-class Plan:
-    """What all layers of one forward share, worked out before the first of them runs.
-
-    Attributes:
-        keys_values: K' and V' of all layers for every row, ``[rows, T, 2 sum(C)]``, on the device, in its dtype.
-        mask: ``[rows, height, width]`` weight of the quality tokens over the picture, or None for 1 everywhere.
-        resized: the mask at the resolutions asked for so far.
-    """
-
-    keys_values: Tensor
-    mask: Tensor | None = None
-    resized: dict[tuple[int, int], Tensor] = field(default_factory=dict)
-
-    def mask_at(self, size: tuple[int, int]) -> Tensor:
-        """Mask of a layer whose activations are ``size`` high and wide: ``[rows, height * width, 1]``"""
-        if size not in self.resized:
-            self.resized[size] = resize_mask(self.mask, size).flatten(1)[..., None].to(self.keys_values.dtype)
-        return self.resized[size]
+from .guider import sigma_of
+from .rows import PLANS, Plan
 
 
 class QualityAttention:

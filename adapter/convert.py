@@ -5,26 +5,24 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 
+from ..quality.statistics import cc3m_statistics
 from .checkpoint import load_adapter, save_adapter
-from .layers import family_name
-from .metadata import KINDS, Metadata
+from .metadata import Metadata
+from .sites import family_name
 
 DTYPES = {"keep": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def main(arguments: Sequence[str], known_metrics: Mapping[str, Mapping]) -> None:
-    """Convert a file as the command line says.
+def convert(options: argparse.Namespace) -> str:
+    """Convert a file as the command line of ``iqa.py convert`` says; what the new file is, in one line.
 
-    Args:
-        arguments: of the command line, without the program's name.
-        known_metrics: statistics by metric name, for files that do not carry their own.
+    Raises:
+        ValueError, FileNotFoundError: see :func:`.checkpoint.load_adapter`.
     """
-    options = _parser(known_metrics).parse_args(arguments)
+    known_metrics = {name: metric.to_json() for name, metric in cc3m_statistics().items()}
     metrics = tuple(known_metrics.get(name, {"name": name}) for name in options.metrics)
     if options.statistics:
         given = {metric["name"]: metric for metric in json.loads(options.statistics.read_text())}
@@ -47,29 +45,7 @@ def main(arguments: Sequence[str], known_metrics: Mapping[str, Mapping]) -> None
     inputs = [
         metric["name"] + ("" if "mean" in metric else " (no statistics: z-scores only)") for metric in metadata.metrics
     ]
-    print(
+    return (
         f"{options.target}: {metadata.kind} adapter for {base_model}, {adapter.tokens} tokens, "
         f"{metadata.iqa_model or ', '.join(inputs)}"
     )
-
-
-def _parser(known_metrics: Mapping[str, Mapping]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="convert_adapter.py", description=__doc__)
-    parser.add_argument("source", type=Path, help="adapter file of any layout (.safetensors or .bin)")
-    parser.add_argument("target", type=Path, help="file to write (.safetensors)")
-    parser.add_argument("--kind", choices=KINDS, default="score", help="what the adapter is conditioned on")
-    parser.add_argument(
-        "--metrics",
-        nargs="*",
-        default=[],
-        help="score adapters: metrics in training order; statistics are known for " + ", ".join(known_metrics),
-    )
-    parser.add_argument("--statistics", type=Path, help="JSON list of metrics with name, mean, std, percentiles")
-    parser.add_argument("--iqa-model", default="", help="reference adapters: IQA model of the activations")
-    parser.add_argument("--layer", default="", help="reference adapters: layer of the activations")
-    parser.add_argument("--pooling", default="", help="reference adapters: pooling of the activations")
-    parser.add_argument("--feature-statistics", type=Path, help="reference adapters: JSON with mean and std lists")
-    parser.add_argument("--base-model", default="", help="family of the UNet; found from the weights if not given")
-    parser.add_argument("--origin", default="", help="free text about how the adapter was made")
-    parser.add_argument("--dtype", choices=DTYPES, default="keep", help="of the weights in the new file")
-    return parser

@@ -18,7 +18,13 @@ from pathlib import Path
 import torch
 
 from benchmarks.measure import peak_memory, side_by_side, table
-from comfyui_runtime import load_pack, room
+from comfyui_runtime import load_pack
+from iqa_adapter.adapter import attention, checkpoint, metadata, projection, rows
+from iqa_adapter.adapter.adapter import Adapter, LayerWeights
+from iqa_adapter.adapter.apply import apply_adapter
+from iqa_adapter.adapter.attention import optimized_attention
+from iqa_adapter.adapter.sites import cross_attention_layers
+from iqa_adapter.adapter.tokens import embed_quality
 
 CONTEXT, TOKENS, TEXT = 2048, 2, 77
 LAYERS = {"640 wide, 4096 pixels": (640, 10, 4096), "1280 wide, 1024 pixels": (1280, 20, 1024)}  # width, heads, pixels
@@ -76,11 +82,10 @@ def one_layer(device: torch.device, dtype: torch.dtype, rounds: int) -> str:
 
 
 def layer_candidates(width: int, heads: int, pixels: int, draw: Draw) -> dict[str, Callable]:
-    attention = room("adapter.attention")
     q, k, v = draw(2, pixels, width), draw(2, TEXT, width), draw(2, TEXT, width)
     tokens, to_k, to_v = draw(2, TOKENS, CONTEXT), draw(width, CONTEXT), draw(width, CONTEXT)
-    plan = attention.Plan(torch.cat([tokens @ to_k.T, tokens @ to_v.T], -1))
-    options = {"n_heads": heads, "attn_precision": None, attention.PLANS: {"one": plan}}
+    plan = rows.Plan(torch.cat([tokens @ to_k.T, tokens @ to_v.T], -1))
+    options = {"n_heads": heads, "attn_precision": None, rows.PLANS: {"one": plan}}
     projected = Projected(tokens, to_k, to_v)
     ours = attention.QualityAttention("one", 0, width, 1.0)
     return {
@@ -99,7 +104,7 @@ def whole_forward(model, adapter, device: torch.device, dtype: torch.dtype, size
     tokens = torch.cat([application.tokens.uncond, application.tokens.cond]).to(device, dtype)
     projected = {
         layer.patch_key: Projected(tokens, weights.key.to(device), weights.value.to(device))
-        for layer, weights in zip(room("adapter.layers").cross_attention_layers(unet), adapter.layers, strict=True)
+        for layer, weights in zip(cross_attention_layers(unet), adapter.layers, strict=True)
     }
     ours = patched.model_options["transformer_options"] | {"wrappers": patched.wrappers, "cond_or_uncond": [1, 0]}
     candidates = {
@@ -140,7 +145,6 @@ def slider(model, adapter) -> str:
 
 def loading(adapter) -> str:
     """Time and peak memory of opening the file and computing K', V' once."""
-    checkpoint = room("adapter.checkpoint")
     with tempfile.TemporaryDirectory() as folder:
         ours, pickled = Path(folder) / "adapter.safetensors", Path(folder) / "adapter.bin"
         checkpoint.save_adapter(adapter, ours)
@@ -157,7 +161,7 @@ def loading(adapter) -> str:
             "modules.load_state_dict({k.replace('.', '_'): v for k, v in state.items()})\nmark()"
         )
         open_ours = (
-            "from comfyui_runtime import room\nimport torch\ncheckpoint = room('adapter.checkpoint')\nmark()\n"
+            "import benchmarks, torch\nfrom iqa_adapter.adapter import checkpoint\nmark()\n"
             f"adapter = checkpoint.load_adapter({str(ours)!r})\n"
         )
         measured = {
@@ -179,7 +183,7 @@ class Projected:
 
     def __init__(self, tokens: torch.Tensor, to_k: torch.Tensor, to_v: torch.Tensor):
         self.tokens, self.to_k, self.to_v = tokens, to_k, to_v
-        self.attend = room("adapter.attention").optimized_attention
+        self.attend = optimized_attention
 
     def __call__(self, q, k, v, extra_options):
         out = self.attend(q, k, v, extra_options["n_heads"])
@@ -226,28 +230,27 @@ def sdxl(device: torch.device, dtype: torch.dtype):
 
 
 def random_adapter(model, dtype: torch.dtype):
-    checkpoint, metadata, projection = room("adapter.checkpoint"), room("adapter.metadata"), room("adapter.projection")
-    layers = room("adapter.layers").cross_attention_layers(model.model.diffusion_model)
+    layers = cross_attention_layers(model.model.diffusion_model)
     draw = Draw(torch.device("cpu"), torch.float16)
     weights = tuple(
-        checkpoint.LayerWeights(draw(layer.width, CONTEXT), draw(layer.width, CONTEXT)) for layer in layers
+        LayerWeights(draw(layer.width, CONTEXT), draw(layer.width, CONTEXT)) for layer in layers
     )
     described = metadata.Metadata(metrics=({"name": "topiq_nr"},))
     project = projection.QualityProjection(1, TOKENS, CONTEXT).requires_grad_(False)
-    adapter = checkpoint.Adapter("random", described, project, weights)
+    made = Adapter("random", described, project, weights)
     if dtype == torch.float16:
-        return adapter
-    cast = tuple(checkpoint.LayerWeights(layer.key.to(dtype), layer.value.to(dtype)) for layer in weights)
-    return dataclasses.replace(adapter, layers=cast)
+        return made
+    cast = tuple(LayerWeights(layer.key.to(dtype), layer.value.to(dtype)) for layer in weights)
+    return dataclasses.replace(made, layers=cast)
 
 
 def tokens_of(adapter, z: float):
-    return room("adapter.projection").embed_quality(adapter, torch.tensor([[z]]))
+    return embed_quality(adapter, torch.tensor([[z]]))
 
 
 def apply(model, tokens):
     """The patched model and its application."""
-    patched = room("adapter.apply").apply_adapter(model, tokens)
+    patched = apply_adapter(model, tokens)
     (wrapper,) = [wrapper for wrappers in patched.wrappers["diffusion_model"].values() for wrapper in wrappers]
     return patched, wrapper.__self__
 

@@ -17,7 +17,8 @@ from torchvision import transforms
 from transformers import CLIPTokenizer
 
 from benchmarks.small_sd15 import diffusers_parts
-from comfyui_runtime import room
+from iqa_adapter.adapter.projection import QualityProjection
+from iqa_adapter.training.table import ScoredTable
 
 TOKENS = 2
 
@@ -100,12 +101,12 @@ class Loop:
 
     def __init__(self, task):
         parts = diffusers_parts(task.size, task.folder)
-        rows = room("training.table").ScoredTable.read(task.table).rows
+        rows = ScoredTable.read(task.table).rows
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.device = self.accelerator.device
         self.text, self.vae = parts["text"].to(self.device), parts["vae"].to(self.device)
         self.scheduler = DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
-        projection = room("adapter.projection").QualityProjection(rows.values.shape[1], TOKENS, task.size.text, 0)
+        projection = QualityProjection(rows.values.shape[1], TOKENS, task.size.text, 0)
         model = Wrapped(parts["unet"], projection)
         learning = itertools.chain(model.projection.parameters(), model.adapter_modules.parameters())
         optimizer = torch.optim.AdamW(learning, lr=1e-4, weight_decay=1e-2)

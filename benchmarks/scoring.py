@@ -13,7 +13,8 @@ import argparse
 import torch
 
 from benchmarks.measure import peak_memory, side_by_side, table
-from comfyui_runtime import load_pack, room
+from comfyui_runtime import load_pack
+from iqa_adapter.iqa_models import batches, catalogue, construction, loading, scoring
 
 SIDE = 512
 METRICS = ("piqe", "entropy", "cnniqa")  # larger ones take their time on a CPU
@@ -39,7 +40,6 @@ def main() -> None:
 
 def speed(name: str, count: int, rounds: int) -> list[str]:
     """The same net on the same images: picture after picture, and by ``score_images``."""
-    batches, scoring = room("iqa_models.batches"), room("iqa_models.scoring")
     model = with_random_weights(name)
     images = torch.rand(count, SIDE, SIDE, 3, generator=torch.Generator().manual_seed(0))
     device = model.patcher.load_device
@@ -64,8 +64,9 @@ def speed(name: str, count: int, rounds: int) -> list[str]:
 def memory(count: int) -> list[str]:
     """Peak memory of scoring ``count`` images, beyond images and model, in a process of its own."""
     code = (
-        "from benchmarks.scoring import SIDE, with_random_weights\nfrom comfyui_runtime import room\nimport torch\n"
-        "model, scoring = with_random_weights('cnniqa'), room('iqa_models.scoring')\n"
+        "from benchmarks.scoring import SIDE, with_random_weights\n"
+        "from iqa_adapter.iqa_models import scoring\nimport torch\n"
+        "model = with_random_weights('cnniqa')\n"
         f"images = torch.rand({count}, SIDE, SIDE, 3)\n"
         "mark()\nscoring.score_images([model], images)\nmark()"
     )
@@ -75,7 +76,6 @@ def memory(count: int) -> list[str]:
 
 def with_random_weights(name: str):
     """An IQA model as the loader makes it, but with the weights as initialised."""
-    loading, catalogue, construction = (room(f"iqa_models.{part}") for part in ("loading", "catalogue", "construction"))
     import comfy.model_management
     from comfy.model_patcher import ModelPatcher
 

@@ -26,7 +26,14 @@ from PIL import Image
 from benchmarks import public_training
 from benchmarks.measure import peak_memory, table
 from benchmarks.small_sd15 import Size, comfy_models, write_weights
-from comfyui_runtime import load_pack, room
+from comfyui_runtime import load_pack
+from iqa_adapter.pictures.reading import find_pictures
+from iqa_adapter.training import table as rows
+from iqa_adapter.training.data_settings import DataSettings
+from iqa_adapter.training.dataset import TrainingSet
+from iqa_adapter.training.loop import train
+from iqa_adapter.training.settings import TrainingSettings
+from iqa_adapter.training.table import ScoredTable
 
 PICTURES = 24
 METRICS = ("topiq_nr", "laion_aes")
@@ -71,7 +78,6 @@ def load() -> None:
     """Everything that is imported, so that it counts for neither side."""
     load_pack()
     logging.getLogger().setLevel(logging.ERROR)
-    room("training.run")
 
 
 def write_set(task: Task) -> None:
@@ -83,7 +89,6 @@ def write_set(task: Task) -> None:
         pixels = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(task.pictures / f"{number:02d}.jpg", quality=90)
         (task.pictures / f"{number:02d}.txt").write_text(f"a photo of thing number {number}, seen from afar")
-    rows = room("training.table")
     contents = rows.Contents("score", METRICS, "as is")
     contents.write(task.table)
     keys = [path.name for path in sorted(task.pictures.glob("*.jpg"))]
@@ -135,11 +140,11 @@ class Ours:
         self.task, self.steps = task, 0
         self.run = Path(tempfile.mkdtemp(dir=task.folder))
         self.models = comfy_models(task.size, task.folder)
-        found = room("training.pictures").find_pictures(task.pictures)
-        scored = room("training.table").ScoredTable.read(task.table)
-        settings = room("training.data_settings").DataSettings(resolution=task.resolution)
+        found = find_pictures(task.pictures)
+        scored = ScoredTable.read(task.table)
+        settings = DataSettings(resolution=task.resolution)
         begin = time.perf_counter()
-        self.data = room("training.dataset").TrainingSet(found, scored, *self.models, settings, self.run / "cache")
+        self.data = TrainingSet(found, scored, *self.models, settings, self.run / "cache")
         self.data.prepare(lambda total: Silent())
         self.preparation = time.perf_counter() - begin
 
@@ -148,10 +153,10 @@ class Ours:
         ends: list[float] = []
         self.steps += count + 1
         precision = "bfloat16" if self.models[0].load_device.type == "cuda" else "float32"
-        settings = room("training.settings").TrainingSettings(
+        settings = TrainingSettings(
             steps=self.steps, batch_size=self.task.batch, precision=precision, late_from=1.0
         )
-        room("training.loop").train(
+        train(
             self.models[0], self.data, settings, self.run, self.data.metadata, self.data.empty_text,
             lambda step, loss: ends.append(time.perf_counter()),
         )  # fmt: skip

@@ -1,6 +1,6 @@
 """Do an IQA model's activations tell distortions apart rather than contents? (arXiv 2412.01794, reference adapters.)
 
-    python -m evaluation.content_agnostic --model quickstart_iqa --side 64
+    python iqa.py evaluate --features quickstart_iqa --side 64
 
 The same distortions are applied to patches of photos, and a nearest-centroid classifier reads them from the features:
 the distortion of patches of a photo whose other patches it has not seen, and the photo of patches under a distortion
@@ -9,8 +9,6 @@ it has not seen. Good references have a high first accuracy and a low second one
 
 from __future__ import annotations
 
-import argparse
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +16,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from comfyui_runtime import room
+from ..iqa_models.features import extract_features
+from ..iqa_models.loading import load_iqa_model
+from ..pictures import photos
+from ..quickstart import distortions
 
 SEVERITY = 0.6
 
@@ -76,7 +77,6 @@ def distorted_patches(side: int, per_photo: int, seed: int = 0) -> tuple[Tensor,
     Returns:
         images ``[N, side, side, 3]`` in 0...1, distortion ``[N]``, content ``[N]``.
     """
-    distortions, photos = room("quickstart.distortions"), room("quickstart.photos")
     patches, content = _patches(photos.photo_files(), side, per_photo, np.random.default_rng(seed))
     kinds, generator = distortions.KINDS, torch.Generator().manual_seed(seed)
     images = [distortions.distort(patches, kind, SEVERITY, generator) for kind in kinds]
@@ -98,25 +98,11 @@ def _patches(files, side: int, per_photo: int, rng: np.random.Generator) -> tupl
 def measure(model, layer: str = "", pooling: str = "", side: int = 224, per_photo: int = 4) -> tuple[str, Separability]:
     """The report for one IQA model: where the features were taken, and their separability."""
     images, distortion, content = distorted_patches(side, per_photo)
-    features = room("iqa_models.activations").extract_features(model, images, layer, pooling)
+    features = extract_features(model, images, layer, pooling)
     return features.source, separability(features.tensor, distortion, content)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="metric of the catalogue, with weights in models/iqa/")
-    parser.add_argument("--layer", default="", help="module path; the catalogue's layer if left out")
-    parser.add_argument("--pooling", default="", help="mean, max, mean+std or none")
-    parser.add_argument("--side", type=int, default=224, help="side of the patches in pixels")
-    parser.add_argument("--patches", type=int, default=4, help="patches per photo")
-    options = parser.parse_args()
-    load = room("iqa_models.loading").load_iqa_model
-    try:
-        source, result = measure(load(options.model), options.layer, options.pooling, options.side, options.patches)
-    except (ValueError, OSError) as error:
-        sys.exit(f"content_agnostic: {error}")
-    print(result.table(source))
-
-
-if __name__ == "__main__":
-    main()
+def report(name: str, layer: str, pooling: str, side: int, per_photo: int) -> str:
+    """The table of a metric by its name; see :func:`measure`."""
+    source, result = measure(load_iqa_model(name), layer, pooling, side, per_photo)
+    return result.table(source)

@@ -16,7 +16,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from torch import Tensor
 
-from ..adapter.inference_mode import leave_inference_mode
+from ..inference_mode import leave_inference_mode
 from ..iqa_models.loading import IQAModel
 
 KEY = "iqa_gradient_guidance"  # of the models that ComfyUI loads beside the diffusion model

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-from .targets import unknown_metric
+from ..quality.statistics import unknown_metric
 from .weights import WeightFile
 
 TABLE = Path(__file__).parent / "data" / "models.csv"

@@ -72,7 +72,7 @@ def load_iqa_model(name: str, download_if_missing: bool = False) -> IQAModel:
     if absent and not download_if_missing:
         raise weights.missing(entry.name, absent)
     files |= {file.name: download(file) for file in absent}
-    from . import construction  # pyiqa takes seconds to import, which only those who use it should wait
+    from . import construction
 
     net = construction.build(entry.name, files, entry.layer.name if entry.layer else "")
     device = comfy.model_management.get_torch_device()

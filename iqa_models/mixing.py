@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from .activations import Features
+from .features import Features
 
 
 def combine(features: Sequence[Features], weights: Sequence[float] | None = None) -> Features:

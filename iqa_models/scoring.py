@@ -11,10 +11,9 @@ import comfy.utils
 import torch
 from torch import Tensor
 
+from ..quality.statistics import MetricStatistics, cc3m_statistics, unknown_metric
 from . import catalogue
 from .batches import check_images, run_in_batches
-from .statistics import MetricStatistics, cc3m_statistics
-from .targets import unknown_metric
 
 if TYPE_CHECKING:
     from .loading import IQAModel

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..adapter.apply import WEIGHTINGS, apply_adapter
+from ..adapter.apply import apply_adapter
+from ..adapter.layer_strengths import WEIGHTINGS
 from .schema import IQAEmbedsType, advanced, schema
 
 

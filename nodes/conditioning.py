@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..adapter.checkpoint import Adapter
-from ..adapter.projection import QualityTokens, embed_negated, embed_quality
-from ..adapter.sampling import uses_quality
-from ..iqa_models.targets import Metric, requested, sliders
+from ..adapter.adapter import Adapter
+from ..adapter.guider import uses_quality
+from ..adapter.tokens import QualityTokens, embed_negated, embed_quality
+from ..quality.targets import Metric, requested, sliders
 from .schema import IQAAdapterType, IQAEmbedsType, IQAScoresType, advanced, schema
 
 NEGATIVES = ["zero", "negated", "percentile"]

@@ -7,7 +7,7 @@ import os
 import folder_paths
 from comfy_api.latest import io, ui
 
-from ..iqa_models.activations import Features, load_features, save_features
+from ..iqa_models.features import Features, load_features, save_features
 from .schema import IQAFeaturesType, listed, schema
 
 FOLDER = "iqa_features"  # key of ComfyUI's folder_paths, and subfolder of its output folder

@@ -8,12 +8,12 @@ from weakref import WeakValueDictionary
 import folder_paths
 from comfy_api.latest import io
 
-from ..adapter.checkpoint import Adapter, load_adapter
+from ..adapter.adapter import Adapter
+from ..adapter.checkpoint import load_adapter
 from ..adapter.metadata import Metadata
 from ..iqa_models import catalogue
 from ..iqa_models.loading import load_iqa_model
-from ..iqa_models.statistics import cc3m_statistics
-from ..iqa_models.targets import unknown_metric
+from ..quality.statistics import cc3m_statistics, unknown_metric
 from .schema import IQAAdapterType, IQAModelType, advanced, listed, schema
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..adapter.checkpoint import Adapter
-from ..adapter.projection import embed_features
-from ..iqa_models.activations import POOLINGS, Features, extract_features
+from ..adapter.adapter import Adapter
+from ..adapter.tokens import embed_features
 from ..iqa_models.batches import PROTOCOLS
+from ..iqa_models.features import POOLINGS, Features, extract_features
 from ..iqa_models.loading import IQAModel
 from ..iqa_models.mixing import add_difference, blend, combine
 from .schema import IQAAdapterType, IQAEmbedsType, IQAFeaturesType, IQAModelType, advanced, schema

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from comfy_api.latest import io, ui
 
-from ..adapter.checkpoint import Adapter
-from ..adapter.projection import embed_quality
+from ..adapter.adapter import Adapter
+from ..adapter.tokens import embed_quality
 from ..figures.curve import Response
 from ..figures.grid import labelled_grid
 from ..iqa_models.scoring import Scores
-from ..iqa_models.targets import requested as standardised
+from ..quality.targets import requested as standardised
 from .conditioning import adapter_metrics
 from .schema import IQAAdapterType, IQAEmbedsType, IQAScoresType, advanced, schema
 

@@ -14,14 +14,14 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 from PIL import Image
 
-from ..adapter.checkpoint import Adapter
+from ..adapter.adapter import Adapter
 from ..figures.loss import plot_losses
 from ..iqa_models.batches import PROTOCOLS
 from ..iqa_models.loading import IQAModel
+from ..pictures.reading import find_pictures
 from ..training.checked import parse_mapping
-from ..training.pictures import find_pictures
 from ..training.run import RunSettings, train_on_pictures
-from ..training.scoring import score_dataset
+from ..training.score_set import score_dataset
 from ..training.state import CHECKPOINT, read_losses
 from ..training.table import ScoredTable
 from .schema import IQAAdapterType, IQAModelType, advanced, schema

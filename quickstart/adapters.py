@@ -19,20 +19,20 @@ from tqdm import tqdm
 
 from ..adapter.checkpoint import save_adapter
 from ..adapter.metadata import Metadata
-from ..iqa_models.statistics import MetricStatistics
+from ..iqa_models.colourfulness import colourfulness
+from ..quality.statistics import MetricStatistics
 from ..training.loop import train
 from ..training.settings import TrainingSettings
-from .base_training import CLEAN_SHARE
 from .captions import caption
-from .colourfulness import colourfulness
-from .dead_leaves import dead_leaves_pictures
 from .distortions import distort_randomly
 from .iqa import FEATURE_LAYER, IQA_MODEL, features, load_iqa, quality
+from .making.base_training import CLEAN_SHARE
+from .making.procedural import dead_leaves_pictures
+from .making.processor import multiplies_bfloat16
+from .making.scene_cache import SceneCache
 from .model import BLOCK, load_quickstart
-from .processor import multiplies_bfloat16
 from .rendering import SIZE
-from .scene_cache import SceneCache
-from .scenes import sample_scene
+from .world import sample_scene
 
 PICTURES = 15000
 DISTORTION_SEED = 11

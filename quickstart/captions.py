@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from .scenes import BACKGROUND_COLOURS, COLOURS, SHAPES, SURFACES, Scene, Thing
+from .world import BACKGROUND_COLOURS, COLOURS, SHAPES, SURFACES, Scene, Thing
 
 OPENINGS = ("", "", "", "a picture of ", "an image of ", "there is ", "we see ")
 BACKGROUNDS = {

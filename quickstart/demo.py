@@ -1,6 +1,6 @@
 """``make demo``: both quickstart workflows on the real ComfyUI server, through its HTTP API.
 
-    python -m quickstart.demo --prompt "a dotted blue heart on beige fabric" --reference my.jpg
+    python iqa.py demo --prompt "a dotted blue heart on beige fabric" --reference my.jpg
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows" / "api"
 KINDS = ("motion_blur", "jpeg", "colour_shift", "pixelation", "clean")
 
 
@@ -17,9 +19,7 @@ class Graph:
     """A workflow in API format, whose nodes are found by their titles."""
 
     def __init__(self, name: str):
-        import comfyui_runtime
-
-        self.nodes = json.loads((comfyui_runtime.ROOT / "workflows" / "api" / f"{name}.json").read_text())
+        self.nodes = json.loads((WORKFLOWS / f"{name}.json").read_text(encoding="utf-8"))
 
     def id_of(self, title: str) -> str:
         return next(number for number, node in self.nodes.items() if node["_meta"]["title"] == title)
@@ -120,21 +120,23 @@ def strange_words(prompt: str) -> list[str]:
     return [word for word in dict.fromkeys(words(prompt)) if word not in WORDS]
 
 
-def main() -> None:
-    import comfyui_runtime
-    from comfyui_client import Client
+def run(options: argparse.Namespace, serve: Callable, client: Callable) -> None:
+    """Both workflows, one after the other.
 
-    parser = argparse.ArgumentParser(prog="python -m quickstart.demo", description=__doc__)
-    parser.add_argument("--prompt", default="", help="what to draw instead of the workflows' own prompt")
-    parser.add_argument("--reference", default="", help="a picture of your own whose quality is to be transferred")
-    parser.add_argument("--output", type=Path, default=Path("output"), help="folder of the pictures")
-    options = parser.parse_args()
+    Args:
+        options: ``prompt``, ``reference`` and ``output`` of the command line.
+        serve, client: of ComfyUI's server, see ``comfyui_runtime`` and ``comfyui_client``.
+
+    Raises:
+        ValueError: the reference is no readable picture.
+        FileNotFoundError: there is none.
+    """
     reference = Path(options.reference) if options.reference else None
     if reference is not None:
         if not reference.is_file():
-            parser.error(f"there is no picture {reference}")
+            raise FileNotFoundError(f"there is no picture {reference}")
         if not readable(reference):
-            parser.error(f"{reference} cannot be read as a picture; give a PNG, JPEG or WebP")
+            raise ValueError(f"{reference} cannot be read as a picture; give a PNG, JPEG or WebP")
     if strange := strange_words(options.prompt):
         print(
             f"The quickstart model has never met {', '.join(strange)}: it draws coloured shapes on textures, such as "
@@ -144,16 +146,10 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "comfyui.log"
     print(f"Starting ComfyUI (log: {log}) ...", flush=True)
-    with comfyui_runtime.serve(log, "--output-directory", str(folder)) as address:
-        demo = Demo(Client(address, log), folder)
+    with serve(log, "--output-directory", str(folder)) as address:
+        demo = Demo(client(address, log), folder)
         sweep = demo.sweep(options.prompt)
         transfers = demo.transfer(options.prompt, reference)
     sheet = folder / "reference_transfer.png"
     stack(transfers, sheet)
     print(f"\nPictures:\n{sweep}\n{sheet}")
-
-
-if __name__ == "__main__":
-    from comfyui_runtime import room
-
-    room("quickstart.demo").main()

@@ -1,5 +1,5 @@
 """The distortions of the pictures that the quickstart's models learn from: those of training."""
 
-from ..training.distortions import KINDS, distort, distort_randomly
+from ..pictures.distortions import KINDS, distort, distort_randomly
 
 __all__ = ["KINDS", "distort", "distort_randomly"]

@@ -10,9 +10,9 @@ from comfy.model_patcher import ModelPatcher
 from tqdm import tqdm
 
 from ..adapter.apply import apply_adapter
-from ..adapter.projection import QualityTokens
+from ..adapter.tokens import QualityTokens
+from .making.processor import autocast
 from .model import LATENT_CHANNELS
-from .processor import autocast
 
 SIDE = 32  # of a latent
 STEPS, CFG, SAMPLER, SCHEDULER = 12, 3.0, "dpmpp_2m", "karras"

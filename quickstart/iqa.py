@@ -23,13 +23,13 @@ from torchvision.transforms.functional import resize
 from tqdm import tqdm
 
 from ..iqa_models import catalogue, construction
-from .dead_leaves import dead_leaves_pictures
+from ..pictures.photos import photo_crops
 from .distortions import KINDS, distort_randomly
-from .export import write_weights
-from .photos import photo_crops
-from .processor import autocast
+from .making.export import write_weights
+from .making.procedural import dead_leaves_pictures
+from .making.processor import autocast
 from .rendering import render_pictures
-from .scenes import HELD_OUT_SEEDS, sample_scene
+from .world import HELD_OUT_SEEDS, sample_scene
 
 IQA_WEIGHTS = "iqa.safetensors"
 IQA_MODEL = catalogue.QUICKSTART
@@ -125,7 +125,7 @@ class _Heads(nn.Module):
 
 def train_iqa(work: Path, epochs: int, pictures: int = 5000, batch: int = 64) -> dict:
     """Train on as many scenes as dead leaves, measure, write ``iqa.safetensors``; returns the facts of its header."""
-    from .scene_cache import SceneCache
+    from .making.scene_cache import SceneCache
 
     cache = SceneCache(work / "scenes")
     seeds = np.arange(min(pictures, len(cache)))

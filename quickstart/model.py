@@ -131,7 +131,7 @@ def load_quickstart(
     """
     file = folder / BASE_WEIGHTS
     if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing; `python -m quickstart.build` trains and writes it.")
+        raise FileNotFoundError(f"{file} is missing; `python iqa.py build` trains and writes it.")
     weights = comfy.utils.load_torch_file(str(file), safe_load=True)
     text = comfy.utils.state_dict_prefix_replace(weights, {"text_encoder.": ""}, filter_keys=True)
     unet = comfy.utils.state_dict_prefix_replace(weights, {"unet.": ""}, filter_keys=True)

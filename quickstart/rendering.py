@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from .scenes import BACKGROUND_COLOURS, COLOURS, Scene, Thing
+from .world import BACKGROUND_COLOURS, COLOURS, Scene, Thing
 
 SIZE = 64
 SUPERSAMPLING = 4

@@ -4,9 +4,6 @@ import folder_paths
 import pyiqa
 import torch
 
-from comfyui_runtime import room
-
-loading = room("iqa_models.loading")
 CNNIQA_FILE = "CNNIQA_koniq10k-e6f14c91.pth"
 
 

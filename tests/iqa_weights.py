@@ -9,11 +9,7 @@ from pyiqa.archs import clip_model
 from pyiqa.default_model_configs import DEFAULT_CONFIGS
 from torch import nn
 
-from comfyui_runtime import room
-
-catalogue = room("iqa_models.catalogue")
-construction = room("iqa_models.construction")
-
+from iqa_adapter.iqa_models import catalogue, construction
 
 ONLY_WEIGHTS = {"pretrained", "train_dataset", "regressor_dataset", "model_name", "model_type"}  # options of pyiqa
 UNWRAPPED = {"laion_aes", "maniqa", "musiq", "paq2piq", "tres", "unique", "uranker"}  # published without "params"

@@ -12,12 +12,8 @@ import comfy.utils
 import torch
 from diffusers import UNet2DConditionModel
 
-from comfyui_runtime import room
-
-checkpoint = room("adapter.checkpoint")
-projection = room("adapter.projection")
-layers = room("adapter.layers")
-metadata = room("adapter.metadata")
+from iqa_adapter.adapter import adapter, metadata, projection, tokens
+from iqa_adapter.adapter import sites as layers
 
 WIDTH = 32  # of the context
 COMMON = {
@@ -173,15 +169,15 @@ def random_adapter(
     proj.load_state_dict({name: random(*value.shape, 1)[..., 0] for name, value in proj.state_dict().items()})
     found = layers.cross_attention_layers(model.model.diffusion_model)
     weights = tuple(
-        checkpoint.LayerWeights(random(layer.width, layer.context_width), random(layer.width, layer.context_width))
+        adapter.LayerWeights(random(layer.width, layer.context_width), random(layer.width, layer.context_width))
         for layer in found
     )
-    return checkpoint.Adapter("random.safetensors", data, proj.requires_grad_(False), weights)
+    return adapter.Adapter("random.safetensors", data, proj.requires_grad_(False), weights)
 
 
 def quality_tokens(adapter, *rows: tuple[float, ...]):
     """Tokens of standardised scores, one row per image."""
-    return projection.embed_quality(adapter, torch.tensor(rows))
+    return tokens.embed_quality(adapter, torch.tensor(rows))
 
 
 def conditioning(seed: int, tokens: int = 7, **options) -> list:

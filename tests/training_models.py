@@ -9,10 +9,8 @@ import models
 import torch
 from comfy.model_base import ModelType
 
-from comfyui_runtime import room
-
-metadata = room("adapter.metadata")
-settings = room("training.settings")
+from iqa_adapter.adapter import metadata
+from iqa_adapter.training import settings
 
 CONFIG = {
     "model_channels": 32,

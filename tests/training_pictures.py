@@ -13,7 +13,9 @@ if __name__ == "__main__":
 import iqa_nets
 from PIL import Image
 
-from comfyui_runtime import room
+from iqa_adapter.iqa_models.loading import load_iqa_model
+from iqa_adapter.pictures.reading import find_pictures
+from iqa_adapter.training.score_set import score_dataset
 
 
 def write(folder: Path, count: int) -> Path:
@@ -35,7 +37,7 @@ class Slow:
 
 if __name__ == "__main__":
     photos, table, *slow = sys.argv[1:]
-    models = [room("iqa_models.loading").load_iqa_model(name) for name in ("piqe", "entropy")]
-    found = room("training.pictures").find_pictures(photos)
+    models = [load_iqa_model(name) for name in ("piqe", "entropy")]
+    found = find_pictures(photos)
     options = {"progress": lambda total: Slow()} if slow else {}
-    room("training.scoring").score_dataset(found, models, table, protocol="as is", shard_size=2, **options)
+    score_dataset(found, models, table, protocol="as is", shard_size=2, **options)

@@ -10,9 +10,7 @@ import conftest  # noqa: F401  finds the repository and loads the pack
 import torch
 import training_models
 
-from comfyui_runtime import room
-
-loop = room("training.loop")
+from iqa_adapter.training import loop
 
 
 def gradients_and_run(folder: Path, batch_size: int) -> None:

@@ -1,4 +1,4 @@
-"""What ``python -m training`` does."""
+"""What ``iqa.py score`` and ``iqa.py train`` do."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from ..adapter.checkpoint import load_adapter
 from ..iqa_models.loading import load_iqa_model
+from ..pictures.reading import find_pictures
 from .checked import parse_mapping
 from .loop import TrainingDiverged, TrainingStopped
-from .pictures import find_pictures
 from .run import RunSettings, train_on_pictures
-from .scoring import score_dataset
+from .score_set import score_dataset
 from .state import CHECKPOINT
 from .table import ScoredTable
 
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace, embedded: Mapping[str, Callable[[], tuple
     """Carry out a command.
 
     Args:
-        arguments: as :func:`.arguments.parse` gives them.
+        arguments: of ``iqa.py score`` or ``iqa.py train``.
         embedded: models beside those of files, by name.
 
     Returns:
@@ -58,7 +58,7 @@ def _score(arguments: argparse.Namespace, _embedded: Mapping) -> None:
         [load_iqa_model(name) for name in names],
         arguments.table,
         features=arguments.features is not None,
-        protocol=arguments.protocol,
+        protocol=arguments.resize,
         layer=arguments.layer,
         pooling=arguments.pooling,
         progress=lambda total: _bar(total, "scoring", "score"),

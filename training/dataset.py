@@ -22,14 +22,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..adapter.metadata import Metadata
-from ..iqa_models.activations import extract_features
+from ..iqa_models.features import extract_features
 from ..iqa_models.loading import IQAModel
-from .cropping import bucket_sizes, centre_crop, nearest_bucket, other_crop, scale_to_cover
+from ..pictures.cropping import bucket_sizes, centre_crop, nearest_bucket, other_crop, scale_to_cover
+from ..pictures.distortions import distort_randomly
+from ..pictures.reading import Picture, captioned
+from .cache import Cache, Tensors, clip_fingerprint, encode_picture, encode_text, fingerprint, vae_fingerprint
 from .data_settings import DataSettings
-from .distortions import distort_randomly
-from .encoding import Cache, Tensors, clip_fingerprint, encode_picture, encode_text, fingerprint, vae_fingerprint
-from .pictures import Picture, captioned
-from .scoring import Progress
+from .score_set import Progress
 from .table import UNREADABLE, ScoredTable
 
 

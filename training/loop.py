@@ -15,9 +15,10 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..adapter.checkpoint import Adapter, save_adapter
-from ..adapter.layers import cross_attention_layers, family
+from ..adapter.adapter import Adapter
+from ..adapter.checkpoint import save_adapter
 from ..adapter.metadata import Metadata
+from ..adapter.sites import cross_attention_layers, family
 from .objective import Objective, recomputed_blocks
 from .settings import TrainingSettings
 from .state import CHECKPOINT, LossLog, TrainingState

@@ -14,9 +14,10 @@ from comfy.model_sampling import ModelSamplingContinuousEDM
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..adapter.attention import PLANS, Plan, QualityAttention
-from ..adapter.inference_mode import leave_inference_mode
-from ..adapter.layers import CrossAttentionLayer, cross_attention_layers
+from ..adapter.attention import QualityAttention
+from ..adapter.rows import PLANS, Plan
+from ..adapter.sites import CrossAttentionLayer, cross_attention_layers
+from ..inference_mode import leave_inference_mode
 from .stream import Batch
 
 APPLICATION = "iqa_adapter_training"

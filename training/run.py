@@ -13,15 +13,15 @@ import comfy.sd
 from accelerate import PartialState
 from comfy.model_patcher import ModelPatcher
 
-from ..adapter.checkpoint import Adapter
+from ..adapter.adapter import Adapter
 from ..iqa_models.loading import load_iqa_model
+from ..pictures.reading import Picture
 from .checked import make_settings
 from .data_settings import DataSettings, SampleSettings
 from .dataset import TrainingSet
 from .loop import RESULT, train
-from .pictures import Picture
-from .samples import Samples
-from .scoring import Progress
+from .sampling import Samples
+from .score_set import Progress
 from .settings import TrainingSettings
 from .table import ScoredTable
 

@@ -27,8 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..iqa_models import catalogue
-from ..iqa_models.statistics import MetricStatistics
-from ..iqa_models.targets import unknown_metric
+from ..quality.statistics import MetricStatistics, unknown_metric
 
 CONTENTS, STATISTICS, UNREADABLE = "table.json", "statistics.json", "unreadable.txt"
 RANKS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
@@ -75,7 +74,7 @@ class Contents:
             return cls(**fields | {"models": tuple(fields["models"])})
         except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{folder} holds no table of scores ({error}). Make one: Score Dataset, or `python -m training score`."
+                f"{folder} holds no table of scores ({error}). Make one: Score Dataset, or `iqa.py score`."
             ) from error
 
     def __str__(self) -> str:

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from comfy.ldm.modules.attention import CrossAttention, SpatialTransformer
 from torch import Tensor, nn
 
-from ..adapter.checkpoint import Adapter, LayerWeights
-from ..adapter.layers import CrossAttentionLayer, check_fit, cross_attention_layers
+from ..adapter.adapter import Adapter, LayerWeights
 from ..adapter.metadata import Metadata
 from ..adapter.projection import QualityEncoding, QualityProjection
+from ..adapter.sites import CrossAttentionLayer, check_fit, cross_attention_layers
 from .settings import TrainingSettings
 
 

@@ -15,13 +15,10 @@ from comfy_api.torch_helpers import set_torch_compile_wrapper
 from comfy_extras.nodes_freelunch import FreeU_V2
 from comfy_extras.nodes_hypertile import HyperTile
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
+from nodes import ControlNetApplyAdvanced
 from sampling import cfg_guider, denoise_once, observe
 
-from comfyui_runtime import room
-from nodes import ControlNetApplyAdvanced
-
-apply = room("adapter.apply")
-attention = room("adapter.attention")
+from iqa_adapter.adapter import apply, attention, rows
 
 TARGET = (1.0, -0.5)
 
@@ -179,7 +176,7 @@ def test_nothing_stays_on_the_device_after_sampling(model, tokens):
         wrapper.__self__
         for wrappers in patched.wrappers["diffusion_model"].values()
         for wrapper in wrappers
-        if isinstance(wrapper.__self__, apply.Application)
+        if isinstance(wrapper.__self__, rows.Application)
     }
     sizes = []
 

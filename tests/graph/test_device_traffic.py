@@ -9,9 +9,8 @@ from comfy.patcher_extension import WrappersMP
 from sampling import cfg_guider
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from comfyui_runtime import room
+from iqa_adapter.adapter import apply
 
-apply = room("adapter.apply")
 COPIES = ("aten._to_copy", "aten.copy_", "aten.lift_fresh", "aten._local_scalar_dense", "aten.item")
 
 

@@ -1,18 +1,18 @@
 """Gradient guidance on the quickstart model: the score goes where it is sent, and nothing else changes."""
 
+import nodes
 import pytest
 import torch
 
-import nodes
-from comfyui_runtime import room
-
-gradient = room("guidance.gradient")
-load_iqa_model = room("iqa_models.loading").load_iqa_model
+from iqa_adapter.guidance import gradient
+from iqa_adapter.iqa_models.loading import load_iqa_model
+from iqa_adapter.iqa_models.scoring import score_images
+from iqa_adapter.quickstart.model import load_quickstart
 
 
 @pytest.fixture(scope="module")
 def quickstart():
-    return room("quickstart.model").load_quickstart()
+    return load_quickstart()
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def draw(quickstart, model, steps=6):
 
 
 def score(iqa_model, pictures):
-    return room("iqa_models.scoring").score_images([iqa_model], pictures).values.mean().item()
+    return score_images([iqa_model], pictures).values.mean().item()
 
 
 def test_score_goes_up_or_down_as_asked(quickstart, iqa_model):

@@ -6,11 +6,8 @@ import pytest
 import torch
 from sampling import cfg_guider, denoise_once, observe
 
-from comfyui_runtime import room
-
-apply = room("adapter.apply")
-checkpoint = room("adapter.checkpoint")
-projection = room("adapter.projection")
+from iqa_adapter.adapter import apply
+from iqa_adapter.adapter.tokens import embed_negated, embed_quality
 
 QUALITY = torch.tensor([[1.5, -0.7]])
 
@@ -22,10 +19,7 @@ def test_parity_with_diffusers(family, mlp, negative):
     unet = models.diffusers_unet(family)
     model = models.comfy_model(family, unet)
     adapter = models.random_adapter(model, mlp=mlp)
-    if negative == "zero":
-        tokens = projection.embed_quality(adapter, QUALITY)
-    else:
-        tokens = projection.embed_negated(adapter, QUALITY, 0.5)
+    tokens = embed_quality(adapter, QUALITY) if negative == "zero" else embed_negated(adapter, QUALITY, 0.5)
     patched, record = observe(apply.apply_adapter(model, tokens))
     guider = cfg_guider(patched, models.conditioning(1), models.conditioning(2))
     denoise_once(guider, models.latent(batch=2))
@@ -46,7 +40,7 @@ def test_every_layer_acts(family):
     model = models.comfy_model(family)
     adapter = models.random_adapter(model)
     plain = _predict(model)
-    zero = [checkpoint.LayerWeights(0 * layer.key, 0 * layer.value) for layer in adapter.layers]
+    zero = [adapter.LayerWeights(0 * layer.key, 0 * layer.value) for layer in adapter.layers]
     silent = [
         number
         for number, layer in enumerate(adapter.layers)
@@ -56,8 +50,8 @@ def test_every_layer_acts(family):
 
 
 def _with_layers(model, adapter, layers):
-    alone = checkpoint.Adapter("alone", adapter.metadata, adapter.projection, tuple(layers))
-    return apply.apply_adapter(model, projection.embed_quality(alone, QUALITY))
+    alone = adapter.Adapter("alone", adapter.metadata, adapter.projection, tuple(layers))
+    return apply.apply_adapter(model, embed_quality(alone, QUALITY))
 
 
 def _predict(model):

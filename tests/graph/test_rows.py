@@ -7,14 +7,11 @@ import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import Guider_DualCFG
 from comfy_extras.nodes_perpneg import Guider_PerpNeg
+from nodes import ConditioningSetArea, ConditioningSetMask, ConditioningSetTimestepRange
 from sampling import cfg_guider, denoise_once, observe
 
-from comfyui_runtime import room
-from nodes import ConditioningSetArea, ConditioningSetMask, ConditioningSetTimestepRange
-
-apply = room("adapter.apply")
-projection = room("adapter.projection")
-sampling = room("adapter.sampling")
+from iqa_adapter.adapter import apply, tokens
+from iqa_adapter.adapter import guider as sampling
 
 POSITIVE, NEGATIVE, OTHER = 11, 12, 13  # seeds of text embeddings; a row is recognised by its text
 
@@ -31,7 +28,7 @@ def pair():
 
 def tokens_for(adapter, *rows):
     """Tokens whose unconditional rows differ from each other, so that a mix-up shows."""
-    return projection.embed_negated(adapter, torch.tensor(rows), 0.5)
+    return tokens.embed_negated(adapter, torch.tensor(rows), 0.5)
 
 
 def text_of(call, row):

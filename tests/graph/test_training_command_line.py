@@ -1,4 +1,4 @@
-"""``python -m training``: scoring and training, stopped and gone on with, mistakes in one sentence."""
+"""``iqa.py score`` and ``iqa.py train``: scoring and training, stopped and gone on with, mistakes in one sentence."""
 
 import os
 import re
@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import folder_paths
 import pytest
@@ -15,14 +14,10 @@ import training_pictures
 import yaml
 
 import comfyui_runtime
-from comfyui_runtime import room
-
-arguments = room("training.arguments")
-checkpoint = room("adapter.checkpoint")
-command_line = room("training.command_line")
-quickstart = room("quickstart.model")
-run = room("training.run")
-table = room("training.table")
+import iqa
+from iqa_adapter.adapter import checkpoint
+from iqa_adapter.quickstart import model as quickstart
+from iqa_adapter.training import command_line, run
 
 EXAMPLES = comfyui_runtime.ROOT / "training" / "examples"
 SMALL = ["precision=float32", "resolution=64", "bucket_step=8", "learning_rate=1e-2"]
@@ -31,7 +26,7 @@ SMALL = ["precision=float32", "resolution=64", "bucket_step=8", "learning_rate=1
 def command(*words):
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return command_line.run(arguments.parse([str(w) for w in words]), {"quickstart": quickstart.load_quickstart})
+        return command_line.run(iqa.parse([str(w) for w in words]), {"quickstart": quickstart.load_quickstart})
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -59,10 +54,10 @@ def train(scored, folder, *words, name="new"):
 
 def test_interrupted_processes_and_one_that_goes_on_equal_one_run(scored, adapters, tmp_path):
     assert train(scored, tmp_path / "whole", "batch_size=4", "steps=16", name="whole") == 0
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     words = ["--checkpoint", "quickstart", "--folder", str(tmp_path / "parts" / "run"), "--set", *SMALL]
     process = subprocess.Popen(
-        [*torchrun, "training", "train", *map(str, scored), "parts", *words, "batch_size=2", "steps=16"],
+        [*torchrun, "iqa.py", "train", *map(str, scored), "parts", *words, "batch_size=2", "steps=16"],
         cwd=comfyui_runtime.ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         start_new_session=True,
@@ -133,7 +128,9 @@ def test_mistakes_end_in_one_sentence(scored, tmp_path, capsys, words, message):
 
 def test_help_needs_no_comfyui():
     done = subprocess.run(
-        [sys.executable, "-m", "training", "train", "--help"], cwd=comfyui_runtime.ROOT, capture_output=True, text=True
+        [sys.executable, "iqa.py", "train", "--help"], cwd=comfyui_runtime.ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0 and "models/iqa_adapter/" in done.stdout
-    assert not {"torch", "comfy"} & set(Path(arguments.__file__).read_text().split())
+    heavy = {name.split(".")[0] for name in sys.modules} & {"torch", "comfy"}
+    code = "import sys, iqa; iqa.parse(['demo']); sys.exit(bool({'torch', 'comfy', 'numpy'} & set(sys.modules)))"
+    assert heavy and subprocess.run([sys.executable, "-c", code], cwd=comfyui_runtime.ROOT).returncode == 0

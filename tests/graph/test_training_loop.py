@@ -14,16 +14,8 @@ import training_models
 from comfy.model_base import ModelType
 from sampling import cfg_guider, denoise_once
 
-from comfyui_runtime import room
-
-apply = room("adapter.apply")
-checkpoint = room("adapter.checkpoint")
-loop = room("training.loop")
-objective = room("training.objective")
-projection = room("adapter.projection")
-state = room("training.state")
-stream = room("training.stream")
-trainable = room("training.trainable")
+from iqa_adapter.adapter import apply, checkpoint, tokens
+from iqa_adapter.training import loop, objective, state, stream, trainable
 
 
 def train(folder, model=None, dataset=None, progress=None, initial=None, metadata=training_models.METADATA, **changes):
@@ -92,7 +84,7 @@ def test_learns_what_quality_does(base, tmp_path):
     noise = models.latent(batch=4, height=8, width=8)
     brightness = []
     for level in levels:
-        patched = apply.apply_adapter(base, projection.embed_quality(adapter, level[None, None]))
+        patched = apply.apply_adapter(base, tokens.embed_quality(adapter, level[None, None]))
         denoised = denoise_once(cfg_guider(patched, models.conditioning(1), [], cfg=1.0), noise, sigma=10.0)
         brightness.append((base.model.process_latent_in(denoised) * training_models.DIRECTION).mean().item())
     print(f"\nloss {frozen:.4f} -> {trained:.4f}; brightness {[f'{value:.3f}' for value in brightness]}")

@@ -11,13 +11,8 @@ import training_models
 from comfy.model_base import ModelType
 from diffusers import DDPMScheduler
 
-from comfyui_runtime import room
-
-checkpoint = room("adapter.checkpoint")
-objective = room("training.objective")
-stream = room("training.stream")
-trainable = room("training.trainable")
-quickstart = room("quickstart.model")
+from iqa_adapter.quickstart import model as quickstart
+from iqa_adapter.training import objective, stream, trainable
 
 ROWS = 3
 SIZE = torch.tensor([600.0, 500.0, 10.0, 20.0, 512.0, 448.0])

@@ -10,9 +10,7 @@ import pytest
 import torch
 import training_process
 
-from comfyui_runtime import room
-
-checkpoint = room("adapter.checkpoint")
+from iqa_adapter.adapter import checkpoint
 
 
 def outcome(folder, processes):

@@ -8,16 +8,12 @@ import training_pictures
 import yaml
 from PIL import Image
 
-from comfyui_runtime import room
-
-checkpoint = room("adapter.checkpoint")
-loading = room("iqa_models.loading")
-loop = room("training.loop")
-pictures = room("training.pictures")
-quickstart = room("quickstart.model")
-run = room("training.run")
-scoring = room("training.scoring")
-table = room("training.table")
+from iqa_adapter.adapter import checkpoint
+from iqa_adapter.iqa_models import loading
+from iqa_adapter.pictures import reading as pictures
+from iqa_adapter.quickstart import model as quickstart
+from iqa_adapter.training import loop, run, table
+from iqa_adapter.training import score_set as scoring
 
 SETTINGS = """
 steps: 4

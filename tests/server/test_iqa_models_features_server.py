@@ -4,10 +4,8 @@ import pytest
 import torch
 
 from comfyui_client import GraphRefused
-from comfyui_runtime import room
-
-activations = room("iqa_models.activations")
-loading = room("iqa_models.loading")
+from iqa_adapter.iqa_models import features as activations
+from iqa_adapter.iqa_models import loading
 
 GRAPH = {
     "model": {"class_type": "IQAModelLoader", "inputs": {"metric": "quickstart_iqa"}},

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from comfyui_client import GraphRefused
-from comfyui_runtime import room
+from iqa_adapter.adapter import checkpoint
+from iqa_adapter.nodes import NODES
+from iqa_adapter.quality import statistics
 
-checkpoint = room("adapter.checkpoint")
-statistics = room("iqa_models.statistics")
-NODES = [node.GET_SCHEMA().node_id for node in room("nodes").NODES]
+NODES = [node.GET_SCHEMA().node_id for node in NODES]
 
 GRAPH = {
     "model": {"class_type": "TestTinyModel", "inputs": {"family": "SD1.5"}},
@@ -171,8 +171,8 @@ def write_bad_files(folder, adapter):
         (folder / "broken.safetensors").write_bytes(good[: len(good) // 2])
         save_file(load_file(folder / "tiny.safetensors"), folder / "bare.safetensors")
         layers = list(adapter.layers)
-        layers[3] = checkpoint.LayerWeights(layers[3].key * float("nan"), layers[3].value)
-        bad = checkpoint.Adapter("nan", adapter.metadata, adapter.projection, tuple(layers))
+        layers[3] = adapter.LayerWeights(layers[3].key * float("nan"), layers[3].value)
+        bad = adapter.Adapter("nan", adapter.metadata, adapter.projection, tuple(layers))
         checkpoint.save_adapter(bad, folder / "nan.safetensors")
 
 

@@ -14,9 +14,7 @@ import training_pictures
 from PIL import Image
 
 from comfyui_client import GraphRefused
-from comfyui_runtime import room
-
-checkpoint = room("adapter.checkpoint")
+from iqa_adapter.adapter import checkpoint
 
 GRAPH = {
     "model": {"class_type": "IQAQuickstartModel", "inputs": {"batch_size": 1}},

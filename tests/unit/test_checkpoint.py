@@ -10,11 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from comfyui_runtime import ROOT, room
-
-checkpoint = room("adapter.checkpoint")
-metadata = room("adapter.metadata")
-layers = room("adapter.layers")
+from comfyui_runtime import ROOT
+from iqa_adapter.adapter import checkpoint, metadata
+from iqa_adapter.adapter import sites as layers
 
 PAIR = metadata.Metadata(metrics=({"name": "topiq_nr"}, {"name": "laion_aes"}))
 
@@ -222,7 +220,7 @@ def test_layer_weights_lie_in_the_mapped_file(layout, adapter, tmp_path):
 
 def test_convert_on_the_command_line(adapter, tmp_path):
     source, target = write("raw", adapter, tmp_path), tmp_path / "new.safetensors"
-    command = [sys.executable, "convert_adapter.py", str(source), str(target), "--metrics", "topiq_nr", "laion_aes"]
+    command = [sys.executable, "iqa.py", "convert", str(source), str(target), "--metrics", "topiq_nr", "laion_aes"]
     done = subprocess.run([*command, "--dtype", "float16"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "score adapter for a UNet with 16 cross-attention layers of context width 32" in done.stdout

@@ -11,14 +11,12 @@ from comfy.model_patcher import ModelPatcher
 from safetensors.torch import save_file
 from torch import nn
 
-from comfyui_runtime import room
-
-activations = room("iqa_models.activations")
-mixing = room("iqa_models.mixing")
-loading = room("iqa_models.loading")
-catalogue = room("iqa_models.catalogue")
-projection = room("adapter.projection")
-nodes = room("nodes.reference")
+from iqa_adapter.adapter.adapter import Adapter
+from iqa_adapter.adapter.metadata import Metadata
+from iqa_adapter.iqa_models import catalogue, loading, mixing
+from iqa_adapter.iqa_models import features as activations
+from iqa_adapter.nodes import reference as nodes
+from iqa_adapter.nodes.reference import IQAReferenceFeatures
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +195,7 @@ def test_nodes_from_picture_to_embeds(known, adapter):
     torch.testing.assert_close(mean.tensor, (MEAN[:1] + MEAN[3:]) / 2, atol=1e-5, rtol=1e-5)
     (mixed,) = nodes.IQAMixFeatures.execute(features, mean, "blend", 0.5).args
     (tokens,) = nodes.IQAReferenceEmbed.execute(adapter, mixed, mean).args
-    expected = projection.embed_features(adapter, (features.tensor + mean.tensor) / 2, mean.tensor)
+    expected = tokens.embed_features(adapter, (features.tensor + mean.tensor) / 2, mean.tensor)
     torch.testing.assert_close(tokens.cond, expected.cond)
     torch.testing.assert_close(tokens.uncond, expected.uncond)
     assert len(tokens) == 4
@@ -225,10 +223,10 @@ def test_reference_adapter_decides_the_size_at_which_references_are_seen():
     model = loading.load_iqa_model("quickstart_iqa")
     photo = torch.rand(1, 128, 96, 3, generator=torch.Generator().manual_seed(4))
     for protocol in ("64", "as is"):
-        metadata = room("adapter.metadata").Metadata(
+        metadata = Metadata(
             kind="reference", iqa_model="quickstart_iqa", layer="classifier.1", pooling="none", protocol=protocol
         )
-        adapter = room("adapter.checkpoint").Adapter("test", metadata, None, ())
-        seen = room("nodes.reference").IQAReferenceFeatures.execute(model, photo, adapter).args[0]
+        adapter = Adapter("test", metadata, None, ())
+        seen = IQAReferenceFeatures.execute(model, photo, adapter).args[0]
         expected = activations.extract_features(model, photo, "classifier.1", "none", protocol)
         assert torch.equal(seen.tensor, expected.tensor)

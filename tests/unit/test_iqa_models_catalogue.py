@@ -13,11 +13,8 @@ import pytest
 import torch
 from pyiqa.default_model_configs import DEFAULT_CONFIGS
 
-from comfyui_runtime import room
-
-catalogue = room("iqa_models.catalogue")
-construction = room("iqa_models.construction")
-statistics = room("iqa_models.statistics")
+from iqa_adapter.iqa_models import catalogue, construction
+from iqa_adapter.quality import statistics
 
 OF_DISTRIBUTIONS = {"fid", "sfid", "fid_dinov2", "inception_score"}  # judge sets of pictures, not one
 READ_WHEN_BUILT = ("ARNIQA", "MetaIQA", "QualiCLIP")  # architectures that cannot be built without files

@@ -7,11 +7,8 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import nn
 
-from comfyui_runtime import room
-from evaluation import content_agnostic
-
-loading = room("iqa_models.loading")
-catalogue = room("iqa_models.catalogue")
+from iqa_adapter.evaluation import content_agnostic
+from iqa_adapter.iqa_models import catalogue, loading
 
 DISTORTION = torch.arange(4).repeat_interleave(30)
 CONTENT = torch.arange(6).repeat(20)

@@ -12,13 +12,8 @@ import iqa_nets
 import pytest
 import torch
 
-from comfyui_runtime import room
-
-catalogue = room("iqa_models.catalogue")
-download = room("iqa_models.download")
-loading = room("iqa_models.loading")
-nodes = room("nodes.loaders")
-weights = room("iqa_models.weights")
+from iqa_adapter.iqa_models import catalogue, download, weights
+from iqa_adapter.nodes import loaders as nodes
 
 CONTENT = torch.randint(256, (5_000_000,), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
 CONTENT = CONTENT.numpy().tobytes()

@@ -16,15 +16,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from comfyui_runtime import room
-from evaluation import content_agnostic
-
-activations = room("iqa_models.activations")
-catalogue = room("iqa_models.catalogue")
-construction = room("iqa_models.construction")
-loading = room("iqa_models.loading")
-quickstart_iqa = room("quickstart.iqa")
-scoring = room("iqa_models.scoring")
+from iqa_adapter.evaluation import content_agnostic
+from iqa_adapter.iqa_models import catalogue, construction, loading, scoring
+from iqa_adapter.iqa_models import features as activations
+from iqa_adapter.quickstart import iqa as quickstart_iqa
+from iqa_adapter.quickstart.model import WEIGHTS
 
 CNNIQA = iqa_nets.CNNIQA_FILE
 
@@ -205,7 +201,7 @@ def test_arniqas_features_are_full_and_half_scale(folder):
 
 def test_the_quickstarts_model_is_loaded_like_every_other():
     """From the pack's own folder; scores and features are those that its adapters were trained with."""
-    own, _ = quickstart_iqa.load_iqa(room("quickstart.model").WEIGHTS)
+    own, _ = quickstart_iqa.load_iqa(WEIGHTS)
     model, images = loading.load_iqa_model(quickstart_iqa.IQA_MODEL), iqa_nets.photos(5, 64, 64)
     pixels = images.movedim(-1, 1)
     scores = scoring.score_images([model], images).values[:, 0]

@@ -13,12 +13,8 @@ import pyiqa_offline
 import pytest
 import torch
 
-from comfyui_runtime import room
-
-activations = room("iqa_models.activations")
-catalogue = room("iqa_models.catalogue")
-loading = room("iqa_models.loading")
-scoring = room("iqa_models.scoring")
+from iqa_adapter.iqa_models import features as activations
+from iqa_adapter.iqa_models import loading, scoring
 
 METRICS = [*(family[0] for family in iqa_weights.families()), "clipiqa+", "qualiclip+"]  # learned prompts
 METRICS.remove("maniqa-pipal")  # maniqa with another factor

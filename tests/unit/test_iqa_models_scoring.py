@@ -9,13 +9,9 @@ import iqa_nets
 import pytest
 import torch
 
-from comfyui_runtime import room
-
-batches = room("iqa_models.batches")
-scoring = room("iqa_models.scoring")
-loading = room("iqa_models.loading")
-statistics = room("iqa_models.statistics")
-nodes = room("nodes.scoring")
+from iqa_adapter.iqa_models import loading, scoring
+from iqa_adapter.nodes import scoring as nodes
+from iqa_adapter.quality import statistics
 
 NAMES = ["piqe", "entropy", "cnniqa"]
 

@@ -6,10 +6,8 @@ import models
 import pytest
 import torch
 
-from comfyui_runtime import room
-
-projection = room("adapter.projection")
-checkpoint = room("adapter.checkpoint")
+from iqa_adapter.adapter import checkpoint, projection
+from iqa_adapter.adapter.tokens import embed_features, embed_negated, embed_quality
 
 
 @pytest.mark.parametrize(
@@ -51,10 +49,10 @@ def test_tokens_are_normalised():
 
 def test_unconditional_rows_are_those_of_the_zero_encoding():
     adapter = models.random_adapter(models.comfy_model("SD1.5"), use_flag=True)
-    tokens = projection.embed_quality(adapter, torch.tensor([[1.0, 2.0]]))
+    tokens = embed_quality(adapter, torch.tensor([[1.0, 2.0]]))
     torch.testing.assert_close(tokens.uncond, adapter.projection(torch.zeros(1, 3)))
     torch.testing.assert_close(tokens.cond, adapter.projection(torch.tensor([[1.0, 2.0, 1.0]])))
-    negated = projection.embed_negated(adapter, torch.tensor([[1.0, 2.0]]), 0.5)
+    negated = embed_negated(adapter, torch.tensor([[1.0, 2.0]]), 0.5)
     torch.testing.assert_close(negated.uncond, adapter.projection(torch.tensor([[-0.5, -1.0, -0.5]])))
 
 
@@ -70,19 +68,19 @@ def test_features_are_standardised_with_the_adapters_statistics():
         feature_mean=(1.0, 2.0, 3.0),
         feature_std=(2.0, 2.0, 2.0),
     )
-    tokens = projection.embed_features(adapter, torch.tensor([[3.0, 2.0, 1.0]]))
+    tokens = embed_features(adapter, torch.tensor([[3.0, 2.0, 1.0]]))
     torch.testing.assert_close(tokens.cond, adapter.projection(torch.tensor([[1.0, 0.0, -1.0]])))
     with pytest.raises(ValueError, match="expects 3 quality values per picture, but got 4"):
-        projection.embed_features(adapter, torch.zeros(1, 4))
+        embed_features(adapter, torch.zeros(1, 4))
 
 
 def test_keys_and_values_are_computed_in_float32_from_half_weights():
     adapter = models.random_adapter(models.comfy_model("SD1.5"))
-    half = checkpoint.Adapter(
+    half = adapter.Adapter(
         "half",
         adapter.metadata,
         adapter.projection,
-        tuple(checkpoint.LayerWeights(layer.key.half(), layer.value.half()) for layer in adapter.layers),
+        tuple(adapter.LayerWeights(layer.key.half(), layer.value.half()) for layer in adapter.layers),
     )
     tokens = torch.randn(2, 2, models.WIDTH)
     columns = [tokens @ weight.half().float().T for layer in adapter.layers for weight in (layer.key, layer.value)]
@@ -93,10 +91,10 @@ def test_keys_and_values_are_computed_in_float32_from_half_weights():
 def test_score_adapters_refuse_features():
     adapter = models.random_adapter(models.comfy_model("SD1.5"))
     with pytest.raises(ValueError, match="conditioned on scores .topiq_nr, laion_aes., not on a reference"):
-        projection.embed_features(adapter, torch.zeros(1, 2))
+        embed_features(adapter, torch.zeros(1, 2))
 
 
 def test_quality_that_is_not_finite_is_refused():
     adapter = models.random_adapter(models.comfy_model("SD1.5"))
     with pytest.raises(ValueError, match="not finite"):
-        projection.embed_quality(adapter, torch.tensor([[float("nan"), 0.0]]))
+        embed_quality(adapter, torch.tensor([[float("nan"), 0.0]]))

@@ -5,11 +5,11 @@ import shutil
 import pytest
 import torch
 
-from comfyui_runtime import room
-
-adapters, scene_cache = room("quickstart.adapters"), room("quickstart.scene_cache")
-WEIGHTS = room("quickstart.model").WEIGHTS
-load_adapter = room("adapter.checkpoint").load_adapter
+from iqa_adapter.adapter.checkpoint import load_adapter
+from iqa_adapter.quickstart import adapters
+from iqa_adapter.quickstart.distortions import KINDS
+from iqa_adapter.quickstart.making import scene_cache
+from iqa_adapter.quickstart.model import WEIGHTS
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_other_pictures_are_distorted_alike(work):
     scenes = adapters.MixedScenes(work, 1 / 8)
     flat = torch.full_like(scenes.clean, 0.5)
     noisy = [(scenes.distort(flat) - flat).flatten(1).std(1), (scenes.images - scenes.clean).flatten(1).std(1)]
-    noise = scenes.kinds == room("quickstart.distortions").KINDS.index("white_noise")
+    noise = scenes.kinds == KINDS.index("white_noise")
     assert torch.corrcoef(torch.stack([each[noise] for each in noisy]))[0, 1] > 0.95
     assert (noisy[0][scenes.kinds == 0] == 0).all()
 

@@ -5,9 +5,7 @@ import sys
 import pytest
 from PIL import Image
 
-from comfyui_runtime import room
-
-demo = room("quickstart.demo")
+from iqa_adapter.quickstart import demo
 
 
 @pytest.mark.parametrize("content", [None, b"# no picture", "truncated"])

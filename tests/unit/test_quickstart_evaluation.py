@@ -7,10 +7,13 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from comfyui_runtime import room
-
-measures, leaves, iqa = (room(f"quickstart.{name}") for name in ("measures", "dead_leaves", "iqa"))
-distort = room("quickstart.distortions").distort
+from iqa_adapter.evaluation import measures
+from iqa_adapter.quickstart import iqa
+from iqa_adapter.quickstart import world as scenes
+from iqa_adapter.quickstart.distortions import KINDS as kinds
+from iqa_adapter.quickstart.distortions import distort
+from iqa_adapter.quickstart.making import procedural as leaves
+from iqa_adapter.quickstart.rendering import render
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,6 @@ def test_a_clean_picture_is_as_near_as_can_be(clean, name):
 @pytest.fixture(scope="module")
 def ranked():
     """40 held-out prompts: four distorted scenes, four clean ones with other seeds, mean full-reference quality."""
-    scenes, render = room("quickstart.scenes"), room("quickstart.rendering").render
     first = scenes.HELD_OUT_SEEDS[30_000]
     prompts = [scenes.sample_scene(first + i, two_objects=0) for i in range(40) for _ in range(4)]
 
@@ -56,7 +58,6 @@ def ranked():
 
     intact, generator = drawn(1000), torch.Generator().manual_seed(3)
     severity = torch.rand(40, generator=generator)
-    kinds = room("quickstart.distortions").KINDS
     parts = enumerate(intact.split(4))
     bad = torch.cat([distort(part, kinds[i % 8], severity[i].expand(4), generator) for i, part in parts])
     return bad, drawn(2000), iqa.QualityTarget()(bad, intact).view(40, 4).mean(1)

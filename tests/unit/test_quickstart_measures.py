@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from comfyui_runtime import room
-
-attributes, colourfulness, iqa, photos, scenes = (
-    room(f"quickstart.{name}") for name in ("attributes", "colourfulness", "iqa", "photos", "scenes")
-)
+from iqa_adapter.iqa_models import colourfulness
+from iqa_adapter.nodes.quickstart import IQAQuickstartPicture as node
+from iqa_adapter.pictures import photos
+from iqa_adapter.quickstart import iqa
+from iqa_adapter.quickstart import reader as attributes
+from iqa_adapter.quickstart import world as scenes
+from iqa_adapter.quickstart.distortions import distort, distort_randomly
 
 
 def test_colourfulness_of_grey_is_zero_and_grows_with_saturation():
@@ -31,7 +33,6 @@ def test_colourfulness_agrees_with_the_formula_written_out():
 
 def test_quality_target_is_one_for_the_clean_picture_and_falls_with_severity():
     clean, target = iqa.render_seeds(range(6)), iqa.QualityTarget()
-    distort = room("quickstart.distortions").distort
     assert torch.allclose(target(clean, clean), torch.ones(6), atol=1e-4)
     means = [target(distort(clean, "gaussian_blur", s), clean).mean() for s in (0.2, 0.6, 1.0)]
     assert 1 > means[0] > means[1] > means[2]
@@ -52,7 +53,6 @@ def test_labels_name_the_attributes_of_a_scene():
 
 
 def test_random_distortions_keep_their_share_of_clean_pictures():
-    distort_randomly = room("quickstart.distortions").distort_randomly
     images = torch.rand(400, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     pictures, kinds, severity = distort_randomly(images, 0.35, torch.Generator().manual_seed(1))
     assert (kinds == 0).float().mean().item() == pytest.approx(0.35, abs=0.07)
@@ -61,7 +61,6 @@ def test_random_distortions_keep_their_share_of_clean_pictures():
 
 
 def test_picture_node_shows_every_picture_distorted():
-    node = room("nodes.quickstart").IQAQuickstartPicture
     for name in (*photos.SHOWN, node.SCENE):
         clean = node.execute(name, "clean", 1.0, 0).args[0]
         blurred = node.execute(name, "motion_blur", 0.8, 0).args[0]

@@ -4,14 +4,14 @@ import comfy.lora
 import comfy.samplers
 import comfy.utils
 import latent_preview
+import nodes
 import numpy as np
 import pytest
 import torch
 
-import nodes
-from comfyui_runtime import room
-
-model_room = room("quickstart.model")
+from iqa_adapter.quickstart import model as model_room
+from iqa_adapter.quickstart.making.base_training import TinyModel
+from iqa_adapter.quickstart.making.export import write_weights
 
 
 @pytest.fixture(scope="module")
@@ -19,12 +19,12 @@ def quickstart(tmp_path_factory):
     """(MODEL, CLIP, VAE) on seeded random weights, through the real file format."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
-    weights = room("quickstart.base_training").TinyModel().weights
+    weights = TinyModel().weights
     with torch.no_grad():  # layers that start at zero would hide every influence
         for weight in weights.parameters():
             if not weight.any():
                 weight.normal_(std=0.05)
-    room("quickstart.export").write_weights(folder / model_room.BASE_WEIGHTS, weights.state_dict(), {"steps": 0})
+    write_weights(folder / model_room.BASE_WEIGHTS, weights.state_dict(), {"steps": 0})
     return model_room.load_quickstart(folder)
 
 

@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from comfyui_runtime import room
-
-muon = room("quickstart.muon")
+from iqa_adapter.quickstart.making import muon
 
 
 @pytest.mark.parametrize("shape", [(48, 96), (96, 48), (64, 64)])

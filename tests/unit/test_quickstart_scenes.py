@@ -7,10 +7,8 @@ import pyiqa
 import pytest
 import torch
 
-from comfyui_runtime import room
-
-scenes, captions, rendering = (room(f"quickstart.{name}") for name in ("scenes", "captions", "rendering"))
-distortions, text_encoder = room("quickstart.distortions"), room("quickstart.text_encoder")
+from iqa_adapter.quickstart import captions, distortions, rendering, text_encoder
+from iqa_adapter.quickstart import world as scenes
 
 
 def pictures(count, first=0):

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from comfyui_runtime import room
+from iqa_adapter.quickstart.making import base_training, scene_cache
+from iqa_adapter.quickstart.making.export import write_weights
 
-base_training, scene_cache = room("quickstart.base_training"), room("quickstart.scene_cache")
 SETTINGS = base_training.Settings(batch=4)
 
 
@@ -46,7 +46,7 @@ def test_exported_weights_are_a_beginning(work):
     """Without the optimiser's state the training goes on from the weights written for use, warming up anew."""
     first = base_training.BaseTraining(work, 400, SETTINGS)
     first.advance()
-    room("quickstart.export").write_weights(work / "base.safetensors", first.average, first.facts())
+    write_weights(work / "base.safetensors", first.average, first.facts())
     second = base_training.BaseTraining(work, 400, SETTINGS)
     assert second.step == 1
     assert second.schedule() == 1 / SETTINGS.warm_up

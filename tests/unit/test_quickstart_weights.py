@@ -3,19 +3,26 @@
 import json
 import zlib
 
+import nodes
 import pytest
 import torch
 from scipy.stats import spearmanr
 
-import nodes
-from comfyui_runtime import room
-
-WEIGHTS = room("quickstart.model").WEIGHTS
-scenes, distortions, iqa, adapters, measures = (
-    room(f"quickstart.{name}") for name in ("scenes", "distortions", "iqa", "adapters", "measures")
-)
-load_adapter = room("adapter.checkpoint").load_adapter
-projection, targets = room("adapter.projection"), room("iqa_models.targets")
+from iqa_adapter.adapter.checkpoint import load_adapter
+from iqa_adapter.adapter.tokens import embed_features, embed_quality
+from iqa_adapter.evaluation import measures
+from iqa_adapter.evaluation.cells import World
+from iqa_adapter.nodes.quickstart import example_scene
+from iqa_adapter.pictures.photos import photo
+from iqa_adapter.quality import targets
+from iqa_adapter.quickstart import adapters, distortions, iqa
+from iqa_adapter.quickstart import world as scenes
+from iqa_adapter.quickstart.captions import prompt
+from iqa_adapter.quickstart.making import export
+from iqa_adapter.quickstart.making.unsteady_hand import UnsteadyHand
+from iqa_adapter.quickstart.model import WEIGHTS, load_quickstart
+from iqa_adapter.quickstart.reader import load_reader
+from iqa_adapter.quickstart.rendering import render_pictures
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +30,6 @@ def held_out():
     """Clean scenes, distorted scenes, kinds and severities; one object each, seeds that training never used."""
     seeds = scenes.HELD_OUT_SEEDS[20_000:20_120]
     chosen = [scenes.sample_scene(seed, two_objects=0) for seed in seeds]
-    render_pictures = room("quickstart.rendering").render_pictures
     clean = render_pictures(chosen)
     return chosen, clean, *distortions.distort_randomly(clean, 1 / 8, torch.Generator().manual_seed(1))
 
@@ -42,7 +48,7 @@ def test_iqa_model_ranks_held_out_scenes(held_out):
 
 def test_reader_reads_clean_scenes(held_out):
     chosen, clean, *_ = held_out
-    reader, _ = room("quickstart.attributes").load_reader(WEIGHTS)
+    reader, _ = load_reader(WEIGHTS)
     read = reader.read(clean)
     for name, least in (("colour", 0.85), ("shape", 0.7), ("texture", 0.85)):
         truth = [getattr(scene.things[0], name, None) or getattr(scene, name, None) for scene in chosen]
@@ -52,9 +58,9 @@ def test_reader_reads_clean_scenes(held_out):
 
 def test_reader_tells_distortions_and_severities_through_the_tiny_models_hand(held_out):
     _, clean, *_ = held_out
-    reader, _ = room("quickstart.attributes").load_reader(WEIGHTS)
+    reader, _ = load_reader(WEIGHTS)
     torch.manual_seed(3)
-    hand = room("quickstart.unsteady_hand").UnsteadyHand(share=1)
+    hand = UnsteadyHand(share=1)
     pictures, kinds, severity = hand.distort_randomly(clean, 0.2, torch.Generator().manual_seed(2))
     with torch.no_grad():
         seen = reader(pictures)
@@ -67,7 +73,7 @@ def test_reader_tells_distortions_and_severities_through_the_tiny_models_hand(he
 
 def test_background_follows_the_prompt():
     """Ten steps of ComfyUI's sampler: a navy background comes out bluer and darker than a beige one."""
-    model, clip, vae = room("quickstart.model").load_quickstart()
+    model, clip, vae = load_quickstart()
     encode = nodes.CLIPTextEncode().encode
     empty = encode(clip, "")[0]
     latent = {"samples": torch.zeros(2, 12, 32, 32)}
@@ -83,7 +89,7 @@ def test_background_follows_the_prompt():
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """Two prompts with eight seeds each, and the models."""
-    return room("quickstart.evaluation_world").World(WEIGHTS, 16, tmp_path_factory.mktemp("cells"))
+    return World(WEIGHTS, 16, tmp_path_factory.mktemp("cells"))
 
 
 def test_quality_follows_the_request(world):
@@ -92,7 +98,7 @@ def test_quality_follows_the_request(world):
     means = []
     for level in (1, 99):
         request = torch.tensor([targets.sliders(metrics, level, 50)]).expand(16, -1)
-        pictures = world.cell(f"quality_{level}", projection.embed_quality(adapter, request), adapters.SCORE.strength)
+        pictures = world.cell(f"quality_{level}", embed_quality(adapter, request), adapters.SCORE.strength)
         means.append(iqa.quality(world.iqa, pictures).mean().item())
     assert means[1] > means[0] + 0.1
 
@@ -102,8 +108,8 @@ def test_noise_follows_the_reference(world):
     adapter = load_adapter(WEIGHTS / adapters.REFERENCE.file)
     sigma = {}
     for kind in ("white_noise", "gaussian_blur"):
-        reference = distortions.distort(room("quickstart.photos").photo("cat"), kind, 0.8, torch.Generator())
-        tokens = projection.embed_features(adapter, iqa.features(world.iqa, reference.expand(16, -1, -1, -1)))
+        reference = distortions.distort(photo("cat"), kind, 0.8, torch.Generator())
+        tokens = embed_features(adapter, iqa.features(world.iqa, reference.expand(16, -1, -1, -1)))
         sigma[kind] = measures.noise(world.cell(kind, tokens, adapters.REFERENCE.strength)).mean().item()
     assert sigma["white_noise"] > 2 * sigma["gaussian_blur"]
 
@@ -121,12 +127,11 @@ def test_workflows_apply_the_adapters_as_evaluated(workflow, kind):
 def test_workflows_prompt_describes_the_scene_of_the_picture_node(workflow):
     file = WEIGHTS.parents[1] / "workflows" / "api" / f"quickstart_{workflow}.json"
     texts = [node["inputs"]["text"] for node in json.loads(file.read_text()).values() if "text" in node["inputs"]]
-    example = room("nodes.quickstart").example_scene(0)
-    assert sorted(texts) == ["", room("quickstart.captions").prompt(example)]
+    example = example_scene(0)
+    assert sorted(texts) == ["", prompt(example)]
 
 
 def test_rounded_weights_are_near_and_pack_small():
-    export = room("quickstart.export")
     generator = torch.Generator().manual_seed(1)
     names = ("unet.middle_block.1.weight", "unet.out.2.weight", "unet.out.2.bias")
     weights = {name: torch.randn((400, 300) if "weight" in name else 300, generator=generator) for name in names}
@@ -140,16 +145,15 @@ def test_rounded_weights_are_near_and_pack_small():
 
 def test_exported_weights_keep_their_header_and_work_as_before(tmp_path):
     file, target = WEIGHTS / adapters.REFERENCE.file, tmp_path / "adapters" / "exported.safetensors"
-    room("quickstart.export").export(file, target, 0.2)
+    export.export(file, target, 0.2)
     before, after = load_adapter(file), load_adapter(target)
     assert after.metadata == before.metadata
     features = torch.randn(4, before.metadata.quality_width, generator=torch.Generator().manual_seed(2))
-    exact, rounded = (projection.embed_features(adapter, features).keys_values for adapter in (before, after))
+    exact, rounded = (embed_features(adapter, features).keys_values for adapter in (before, after))
     assert 0 < (rounded - exact).square().mean() < 0.1 * exact.square().mean()
 
 
 def test_weights_as_bytes_are_near(tmp_path):
-    export = room("quickstart.export")
     weights = {"matrix": torch.randn(300, 200, generator=torch.Generator().manual_seed(1)), "bias": torch.randn(300)}
     export.write_weights(tmp_path / "half.safetensors", weights, {"epochs": 3})
     export.export_as_bytes(tmp_path / "half.safetensors", tmp_path / "bytes.safetensors")

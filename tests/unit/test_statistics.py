@@ -5,10 +5,8 @@ import csv
 import pytest
 import torch
 
-from comfyui_runtime import room
+from iqa_adapter.quality import statistics, targets
 
-statistics = room("iqa_models.statistics")
-targets = room("iqa_models.targets")
 CC3M = statistics.cc3m_statistics()
 
 

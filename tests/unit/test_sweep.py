@@ -5,16 +5,19 @@ import numpy as np
 import pytest
 import torch
 
-from comfyui_runtime import room
-
-sweep, scoring = room("nodes.sweep"), room("iqa_models.scoring")
-targets, projection = room("iqa_models.targets"), room("adapter.projection")
+from iqa_adapter.adapter.checkpoint import load_adapter
+from iqa_adapter.figures.curve import Response
+from iqa_adapter.iqa_models import scoring
+from iqa_adapter.nodes import sweep
+from iqa_adapter.nodes.conditioning import adapter_metrics
+from iqa_adapter.quality import targets
+from iqa_adapter.quickstart import model
+from iqa_adapter.quickstart.adapters import SCORE
 
 
 @pytest.fixture(scope="module")
 def adapter():
-    model = room("quickstart.model")
-    return room("adapter.checkpoint").load_adapter(model.WEIGHTS / room("quickstart.adapters").SCORE.file)
+    return load_adapter(model.WEIGHTS / SCORE.file)
 
 
 @pytest.fixture
@@ -31,8 +34,8 @@ def test_every_picture_gets_every_quality(adapter):
         adapter, latent(2), "1, 50, 99", "10 90"
     ).args
     assert (len(tokens), count, columns) == (12, 12, 4)
-    metrics = room("nodes.conditioning").adapter_metrics(adapter)
-    single = projection.embed_quality(adapter, targets.requested(metrics, 50, 90))
+    metrics = adapter_metrics(adapter)
+    single = tokens.embed_quality(adapter, targets.requested(metrics, 50, 90))
     for place in (6, 7):  # second row, second column, both pictures
         assert torch.allclose(tokens.cond[place], single.cond[0], atol=1e-5)
         assert labels.split("\n")[place] == "quality 50 %, aesthetics 90 %"
@@ -75,7 +78,7 @@ def test_curve_gives_level_means_and_rank_correlations(scores):
     assert plot.ndim == 4 and plot.std() > 0.01
     assert "10 %: 1.5\n50 %: 4\n90 %: 5" in summary
     assert "1.00 of level means" in summary
-    single = room("figures.curve").Response(np.array([1, 2]), np.array([3.0, 3.0]), "x")
+    single = Response(np.array([1, 2]), np.array([3.0, 3.0]), "x")
     assert np.isnan(single.correlations()[1])
 
 

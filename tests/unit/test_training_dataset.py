@@ -7,20 +7,23 @@ import pytest
 import torch
 import training_pictures
 
-from comfyui_runtime import room
-
-activations = room("iqa_models.activations")
-cropping = room("training.cropping")
-data_settings = room("training.data_settings")
-dataset = room("training.dataset")
-encoding = room("training.encoding")
-loading = room("iqa_models.loading")
-loop = room("training.loop")
-pictures = room("training.pictures")
-scoring = room("training.scoring")
-table = room("training.table")
-training_settings = room("training.settings")
-quickstart = room("quickstart.model")
+from iqa_adapter.iqa_models import features as activations
+from iqa_adapter.iqa_models import loading
+from iqa_adapter.pictures import cropping
+from iqa_adapter.pictures import reading as pictures
+from iqa_adapter.quickstart import model as quickstart
+from iqa_adapter.training import (
+    data_settings,
+    dataset,
+    loop,
+    table,
+)
+from iqa_adapter.training import (
+    score_set as scoring,
+)
+from iqa_adapter.training import (
+    settings as training_settings,
+)
 
 
 @pytest.fixture(scope="module")

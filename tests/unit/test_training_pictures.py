@@ -8,9 +8,7 @@ import torch
 import webdataset
 from PIL import Image
 
-from comfyui_runtime import room
-
-pictures = room("training.pictures")
+from iqa_adapter.pictures import reading as pictures
 
 
 def colour(name):

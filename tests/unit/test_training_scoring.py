@@ -15,14 +15,11 @@ import pytest
 import torch
 import training_pictures
 
-from comfyui_runtime import room
-
-activations = room("iqa_models.activations")
-loading = room("iqa_models.loading")
-pictures = room("training.pictures")
-scoring = room("iqa_models.scoring")
-dataset_scoring = room("training.scoring")
-table = room("training.table")
+from iqa_adapter.iqa_models import features as activations
+from iqa_adapter.iqa_models import loading, scoring
+from iqa_adapter.pictures import reading as pictures
+from iqa_adapter.training import score_set as dataset_scoring
+from iqa_adapter.training import table
 
 METRICS = ("piqe", "entropy")
 

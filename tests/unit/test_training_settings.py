@@ -4,9 +4,7 @@ import dataclasses
 
 import pytest
 
-from comfyui_runtime import room
-
-settings = room("training.settings")
+from iqa_adapter.training import settings
 
 
 def test_defaults_are_those_of_the_paper():

@@ -5,9 +5,7 @@ import pytest
 import torch
 import training_models
 
-from comfyui_runtime import room
-
-stream = room("training.stream")
+from iqa_adapter.training import stream
 
 
 def samples(count=64, dataset=None, **changes):

@@ -5,10 +5,8 @@ import pytest
 import torch
 import training_models
 
-from comfyui_runtime import room
-
-trainable = room("training.trainable")
-projection = room("adapter.projection")
+from iqa_adapter.adapter import tokens
+from iqa_adapter.training import trainable
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
@@ -18,7 +16,7 @@ def test_computes_what_the_finished_adapter_computes(kind):
     learning = trainable.TrainableAdapter.from_unet(model.model.diffusion_model, 1, settings)
     adapter = learning.to_adapter("trained", training_models.METADATA)
     quality = torch.tensor([[0.3], [-1.2]])
-    expected = projection.embed_quality(adapter, quality).keys_values  # unconditional rows, then conditional ones
+    expected = tokens.embed_quality(adapter, quality).keys_values  # unconditional rows, then conditional ones
     actual = learning(quality.repeat(2, 1), torch.tensor([[0.0], [0.0], [1.0], [1.0]]))
     assert torch.allclose(actual, expected, atol=1e-6)
     assert adapter.metadata.use_flag and adapter.metadata.positional_octaves == 2 and adapter.tokens == 3

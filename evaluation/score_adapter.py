@@ -9,12 +9,12 @@ import torch
 from scipy.stats import spearmanr
 
 from ..adapter.checkpoint import load_adapter
-from ..adapter.projection import QualityTokens, embed_quality
-from ..iqa_models.targets import Metric, sliders
-from .adapters import SCORE
-from .colourfulness import colourfulness
-from .evaluation_world import SEEDS_PER_PROMPT, World, words
-from .iqa import quality
+from ..adapter.tokens import QualityTokens, embed_quality
+from ..iqa_models.colourfulness import colourfulness
+from ..quality.targets import Metric, sliders
+from ..quickstart.adapters import SCORE
+from ..quickstart.iqa import quality
+from .cells import SEEDS_PER_PROMPT, World, words
 from .measures import UNTRAINED, gain
 
 LEVELS = (1, 25, 50, 75, 99)

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..adapter.projection import QualityTokens
-from .attributes import ATTRIBUTES, AttributeReader, labels, load_reader
-from .captions import prompt
-from .generation import CFG, SAMPLER, SCHEDULER, STEPS, Generator
-from .iqa import load_iqa
+from ..adapter.tokens import QualityTokens
+from ..quickstart.captions import prompt
+from ..quickstart.generation import CFG, SAMPLER, SCHEDULER, STEPS, Generator
+from ..quickstart.iqa import load_iqa
+from ..quickstart.model import load_quickstart
+from ..quickstart.reader import ATTRIBUTES, AttributeReader, labels, load_reader
+from ..quickstart.rendering import render_pictures
+from ..quickstart.world import HELD_OUT_SEEDS, HELD_OUT_THINGS, Scene, sample_scene
 from .measures import untrained_measures
-from .model import load_quickstart
-from .rendering import render_pictures
-from .scenes import HELD_OUT_SEEDS, HELD_OUT_THINGS, Scene, sample_scene
 
 SEEDS_PER_PROMPT = 8
 

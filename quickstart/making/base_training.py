@@ -20,16 +20,16 @@ import torch
 from comfy.ldm.modules.attention import attention_basic
 from tqdm import tqdm
 
-from .captions import caption
+from ..captions import caption
+from ..distortions import distort_randomly
+from ..model import SpaceToDepth, make_unet
+from ..text_encoder import PromptEncoder, tokenize
+from ..world import sample_scene
 from .companion import Companion
-from .distortions import distort_randomly
 from .export import read_weights
-from .model import SpaceToDepth, make_unet
 from .muon import Muon
 from .processor import autocast
 from .scene_cache import SceneCache
-from .scenes import sample_scene
-from .text_encoder import PromptEncoder, tokenize
 
 CLEAN_SHARE = 0.35
 # Mean and standard deviation of ln σ in training. Objects are many positions wide, so their outlines show through a

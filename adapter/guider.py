@@ -16,7 +16,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from .projection import QualityTokens
+from .tokens import QualityTokens
 
 CALL = "iqa_adapter_call"  # keys of transformer_options
 NAMES = "iqa_adapter_conditioning_names"

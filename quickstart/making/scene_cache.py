@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from .rendering import SIZE, render
-from .scenes import sample_scene
+from ..rendering import SIZE, render
+from ..world import sample_scene
 
 CHUNK = 2000
 

@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..adapter.attention import PLANS, Plan
-from ..adapter.layers import cross_attention_layers
-from ..training.objective import APPLICATION, quality_patches
-from ..training.settings import TrainingSettings
-from ..training.trainable import TrainableAdapter
-from .distortions import KINDS
+from ...adapter.rows import PLANS, Plan
+from ...adapter.sites import cross_attention_layers
+from ...training.objective import APPLICATION, quality_patches
+from ...training.settings import TrainingSettings
+from ...training.trainable import TrainableAdapter
+from ..distortions import KINDS
 
 
 class Companion(nn.Module):

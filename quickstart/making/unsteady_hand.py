@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from kornia.augmentation import RandomElasticTransform
 
-from .distortions import distort_randomly
+from ..distortions import distort_randomly
 
 GRAIN = 0.03  # largest standard deviation; 0.12 of that of the severest white noise
 

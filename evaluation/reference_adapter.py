@@ -9,14 +9,14 @@ import torch
 from scipy.stats import spearmanr
 
 from ..adapter.checkpoint import load_adapter
-from ..adapter.projection import embed_features
-from .adapters import REFERENCE
-from .attributes import AttributeReader
-from .distortions import KINDS, distort
-from .evaluation_world import World, agreement, mean, read, truth
-from .iqa import features, quality
-from .rendering import render_pictures
-from .scenes import HELD_OUT_SEEDS, SEEN_THINGS, sample_scene
+from ..adapter.tokens import embed_features
+from ..quickstart.adapters import REFERENCE
+from ..quickstart.distortions import KINDS, distort
+from ..quickstart.iqa import features, quality
+from ..quickstart.reader import AttributeReader
+from ..quickstart.rendering import render_pictures
+from ..quickstart.world import HELD_OUT_SEEDS, SEEN_THINGS, sample_scene
+from .cells import World, agreement, mean, read, truth
 
 VISIBLE = 0.4  # severity from which a distortion should be recognised
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .evaluation_reference import evaluate_reference
-from .evaluation_score import evaluate_score
-from .evaluation_world import SEEDS_PER_PROMPT, World, words
-from .generation import CFG, SAMPLER, SCHEDULER, STEPS
+from ..files import write_text
+from ..quickstart.generation import CFG, SAMPLER, SCHEDULER, STEPS
+from ..quickstart.model import WEIGHTS
+from .cells import SEEDS_PER_PROMPT, World, words
+from .reference_adapter import evaluate_reference
+from .score_adapter import evaluate_score
 
-CARD = Path(__file__).parent / "MODEL_CARD.md"
+CARD = WEIGHTS.parent / "MODEL_CARD.md"
 BEGIN, END = "<!-- evaluation -->", "<!-- end of evaluation -->"
 
 
-def evaluate(world: World) -> str:
-    """All tables in Markdown."""
+def evaluate(weights: Path | None, pictures: int, work: Path) -> str:
+    """All tables in Markdown.
+
+    Args:
+        weights: folder of the quickstart's weights; None for the pack's own.
+        pictures: per cell, a multiple of ``SEEDS_PER_PROMPT``.
+        work: keeps the pictures.
+    """
+    world = World(weights or WEIGHTS, pictures, work)
     base, prompts = world.cell("base"), world.pictures // SEEDS_PER_PROMPT
     lines = [
         f"{world.pictures} pictures per cell: {prompts} prompts of held-out combinations × {SEEDS_PER_PROMPT} seeds; "
@@ -33,9 +42,7 @@ def evaluate(world: World) -> str:
 
 def write_into_card(text: str) -> None:
     """Replace what stands between the card's markers."""
-    card = CARD.read_text()
+    card = CARD.read_text(encoding="utf-8")
     before, rest = card.split(BEGIN)
     after = rest.split(END)[1]
-    temporary = CARD.with_suffix(".part")
-    temporary.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
-    temporary.replace(CARD)
+    write_text(CARD, f"{before}{BEGIN}\n{text}\n{END}{after}")

@@ -15,10 +15,11 @@ from torch import nn
 from tqdm import tqdm
 
 from .distortions import KINDS, distort_randomly
-from .export import read_weights, write_weights
-from .processor import autocast
+from .making.export import read_weights, write_weights
+from .making.processor import autocast
+from .making.unsteady_hand import UnsteadyHand
 from .rendering import render_pictures
-from .scenes import (  # fmt: skip
+from .world import (
     BACKGROUND_COLOURS,
     COLOURS,
     HELD_OUT_SEEDS,
@@ -30,7 +31,6 @@ from .scenes import (  # fmt: skip
     Scene,
     sample_scene,
 )
-from .unsteady_hand import UnsteadyHand
 
 READER_WEIGHTS = "reader.safetensors"
 CLASSES = {
@@ -99,7 +99,7 @@ def load_reader(folder: Path) -> tuple[AttributeReader, dict]:
 
 def train_reader(work: Path, epochs: int, batch: int = 64) -> dict:
     """Train on the cached scenes with one object, measure on held-out ones, write ``reader.safetensors``."""
-    from .scene_cache import SceneCache
+    from .making.scene_cache import SceneCache
 
     cache = SceneCache(work / "scenes")
     scenes = [scene for scene in map(sample_scene, range(len(cache))) if len(scene.things) == 1]

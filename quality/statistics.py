@@ -8,8 +8,9 @@ Captions 3M images, resized to 512x512 (bilinear).
 from __future__ import annotations
 
 import csv
+import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -137,3 +138,10 @@ def _from_row(row: dict[str, str]) -> MetricStatistics:
         maximum=float(row["max"]),
         aesthetic=row["aspect"] == "aesthetics",
     )
+
+
+def unknown_metric(name: str, known: Sequence[str]) -> str:
+    """Message for a metric name that is not among ``known``, with the nearest one."""
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    hint = f" Did you mean {nearest[0]}?" if nearest else ""
+    return f"Unknown metric {name!r}; known here: {', '.join(known)}.{hint}"

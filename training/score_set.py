@@ -13,12 +13,12 @@ import torch
 from accelerate import PartialState
 from torch import Tensor
 
-from ..iqa_models.activations import Features, extract_features
 from ..iqa_models.batches import check_images, model_input
+from ..iqa_models.features import Features, extract_features
 from ..iqa_models.loading import IQAModel
 from ..iqa_models.scoring import score_images
+from ..pictures.reading import Picture
 from . import table
-from .pictures import Picture
 from .table import Contents, Rows
 
 SHARD = 1000  # pictures; a kill loses what was scored since the last shard, cancelling loses nothing

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from .rendering import SIZE, SUPERSAMPLING
+from ..rendering import SIZE, SUPERSAMPLING
 
 _LARGE = SIZE * SUPERSAMPLING
 _FREQUENCY = np.hypot(np.fft.fftfreq(_LARGE)[:, None], np.fft.rfftfreq(_LARGE)).clip(1 / _LARGE)

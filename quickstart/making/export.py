@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from .model import load_quickstart
+from ..model import load_quickstart
 
 # largest rounding error (root mean square), in standard deviations of a tensor
 ROUNDING, ROUNDING_OF_DETAIL = 0.045, 0.005

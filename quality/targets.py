@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .statistics import MetricStatistics
+from .statistics import MetricStatistics, unknown_metric
 
 
 @dataclass(frozen=True)
@@ -122,10 +121,3 @@ def parse_targets(metrics: Sequence[Metric], text: str) -> dict[str, float]:
         metric = by_name[name]
         parsed[name] = value if is_z else metric.z_at(value) if is_percentile else metric.z_of(value)
     return parsed
-
-
-def unknown_metric(name: str, known: Sequence[str]) -> str:
-    """Message for a metric name that is not among ``known``, with the nearest one."""
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    hint = f" Did you mean {nearest[0]}?" if nearest else ""
-    return f"Unknown metric {name!r}; known here: {', '.join(known)}.{hint}"

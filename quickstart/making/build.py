@@ -1,11 +1,10 @@
-"""``python -m quickstart.build``: makes the weights of the quickstart from nothing, stage by stage.
+"""``iqa.py build``: makes the weights of the quickstart from nothing, stage by stage.
 
 Every stage keeps what it has done in the work folder and goes on from there when it is started again.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 
@@ -16,10 +15,10 @@ def _scenes(work: Path, steps: int) -> None:
 
 
 def _base(work: Path, steps: int) -> None:
+    from ..captions import prompt
+    from ..world import HELD_OUT_SEEDS, HELD_OUT_THINGS, SEEN_THINGS, sample_scene
     from .base_training import train_base
-    from .captions import prompt
     from .export import sample, write_sheet, write_weights
-    from .scenes import HELD_OUT_SEEDS, HELD_OUT_THINGS, SEEN_THINGS, sample_scene
 
     first = HELD_OUT_SEEDS.start
     scenes = [sample_scene(first + i, SEEN_THINGS if i < 8 else HELD_OUT_THINGS, two_objects=0.1) for i in range(16)]
@@ -33,35 +32,35 @@ def _base(work: Path, steps: int) -> None:
 
 
 def _iqa(work: Path, epochs: int) -> None:
-    from .iqa import train_iqa
+    from ..iqa import train_iqa
 
     print(train_iqa(work, epochs))
 
 
 def _reader(work: Path, epochs: int) -> None:
-    from .attributes import train_reader
+    from ..reader import train_reader
 
     print(train_reader(work, epochs))
 
 
 def _score(work: Path, steps: int) -> None:
-    from .adapters import SCORE, train_adapter
+    from ..adapters import SCORE, train_adapter
 
     print(train_adapter(SCORE, work, steps))
 
 
 def _reference(work: Path, steps: int) -> None:
-    from .adapters import REFERENCE, train_adapter
+    from ..adapters import REFERENCE, train_adapter
 
     print(train_adapter(REFERENCE, work, steps))
 
 
 def _export(work: Path, _steps: int) -> None:
     """Put the trained weights where the nodes load them."""
-    from .adapters import REFERENCE, SCORE
-    from .attributes import READER_WEIGHTS
+    from ..adapters import REFERENCE, SCORE
+    from ..model import BASE_WEIGHTS, WEIGHTS
+    from ..reader import READER_WEIGHTS
     from .export import ROUNDING, export, export_as_bytes
-    from .model import BASE_WEIGHTS, WEIGHTS
 
     rounding = {Path(BASE_WEIGHTS): ROUNDING, SCORE.file: ROUNDING, REFERENCE.file: ROUNDING}
     for file in sorted([*work.glob("*.safetensors"), *work.glob("adapters/*.safetensors")]):
@@ -86,18 +85,14 @@ STAGES = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m quickstart.build", description=__doc__)
-    parser.add_argument("--stage", choices=STAGES, help="only this stage (default: all, in order)")
-    parser.add_argument("--steps", type=int, help="training steps (scenes: pictures, iqa, reader: epochs)")
-    parser.add_argument("--work", type=Path, default=Path(".runtime/quickstart"), help="work folder")
-    arguments = parser.parse_args()
-    for name in [arguments.stage] if arguments.stage else STAGES:
-        run, steps = STAGES[name]
-        run(arguments.work, arguments.steps or steps)
+def build(work: Path, stage: str | None = None, steps: int | None = None) -> None:
+    """Run one stage, or all of them in order.
 
-
-if __name__ == "__main__":
-    from comfyui_runtime import room
-
-    room("quickstart.build").main()
+    Args:
+        work: work folder.
+        stage: a key of ``STAGES``.
+        steps: training steps (scenes: pictures; iqa, reader: epochs); None for the stage's own number.
+    """
+    for name in [stage] if stage else STAGES:
+        run, usual = STAGES[name]
+        run(work, steps or usual)

@@ -13,9 +13,9 @@ from comfy.model_patcher import ModelPatcher
 from PIL import Image
 from torch import Tensor
 
+from ..adapter.adapter import Adapter
 from ..adapter.apply import apply_adapter
-from ..adapter.checkpoint import Adapter
-from ..adapter.projection import embed_quality
+from ..adapter.tokens import embed_quality
 from .data_settings import SampleSettings
 from .dataset import TrainingSet
 

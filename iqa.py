@@ -1,0 +1,221 @@
+"""The command line of IQA-Adapter: ``python iqa.py COMMAND ...``; ``python iqa.py COMMAND --help`` explains each.
+
+Arguments are read before anything heavy is imported, so that ``--help`` and mistakes are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+DESCRIPTION = """Perceptual quality as a condition of text-to-image models.
+
+  python iqa.py score photos/ tables/photos --metrics topiq_nr laion_aes
+  python iqa.py train photos/ tables/photos my_adapter --checkpoint sd_xl_base_1.0.safetensors
+  python iqa.py convert released.bin models/iqa_adapter/topiq_laion.safetensors --metrics topiq_nr laion_aes
+  python iqa.py demo --prompt "a dotted blue heart on beige fabric"
+
+`score` and `train` share their work among processes under `accelerate launch iqa.py train ...` or
+`torchrun --nproc_per_node 8 iqa.py train ...`, and go on where they were when they are started again. ComfyUI is
+the one in COMFYUI_PATH, else the one that this pack is installed in, else a copy that is fetched once."""
+
+PICTURES = """folder of pictures with captions (name.txt beside name.png, or metadata.jsonl with file_name and text),
+folder of WebDataset .tar shards, or one shard"""
+
+LONGEST_WAIT = timedelta(hours=12)  # of a process that has done its share, for the others
+WORK = Path(".runtime/quickstart")  # of `build` and `evaluate`
+CARD_PICTURES = 256  # per cell, for the model card
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Carry out a command; its exit status: 0, 1 after an error that the user can mend, 130 after an interruption."""
+    options = parse(arguments)
+    try:
+        return options.run(options) or 0
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line: ``command``, ``run`` that carries it out, and the arguments by name."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="iqa.py", description=DESCRIPTION, formatter_class=raw)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(add: Callable[[argparse.ArgumentParser], None], run: Callable, name: str, summary: str) -> None:
+        subparser = commands.add_parser(name, help=summary, formatter_class=raw)
+        add(subparser)
+        subparser.set_defaults(run=run)
+
+    command(_score_arguments, _train_or_score, "score", "pictures -> table of their scores or activations")
+    command(_train_arguments, _train_or_score, "train", "pictures and their table -> adapter")
+    command(_convert_arguments, _convert, "convert", "any readable adapter file -> .safetensors that says what it is")
+    command(_demo_arguments, _demo, "demo", "quality sweep and reference transfer on the embedded model")
+    command(_evaluate_arguments, _evaluate, "evaluate", "measure the embedded models, or the features of an IQA model")
+    command(_build_arguments, _build, "build", "make the embedded models from nothing (hours to days)")
+    return parser.parse_args(arguments)
+
+
+def _score_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Score pictures into a table; captions are not needed here."
+    parser.add_argument("pictures", type=Path, help=PICTURES)
+    parser.add_argument("table", type=Path, help="folder of the table, made if there is none")
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--metrics", nargs="+", metavar="METRIC", help="for a score-based adapter: pyiqa's metric names")
+    kind.add_argument("--features", metavar="MODEL", help="for a reference-based adapter: IQA model to take apart")
+    parser.add_argument("--layer", default="", help="of --features (default: the catalogue's)")
+    parser.add_argument("--pooling", default="", choices=["", "mean", "max", "mean+std", "none"], help="of --features")
+    parser.add_argument(
+        "--resize", "--protocol", dest="resize", default="512", choices=["512", "64", "as is"],
+        help="how pictures are scaled before an IQA model sees them: to 512x512 pixels, as for the released adapters, "
+        "to 64x64, as for the quickstart, or not at all (default: 512)",
+    )  # fmt: skip
+    parser.add_argument("--shard-size", type=int, default=1000, help="pictures per file of the table (default: 1000)")
+
+
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = """Train an adapter on scored pictures. It is written to models/iqa_adapter/, where Load
+IQA-Adapter finds it. Ctrl-C writes a checkpoint and ends; the same command goes on from it."""
+    parser.add_argument("pictures", type=Path, help=PICTURES)
+    parser.add_argument("table", type=Path, help="folder of their table, from `iqa.py score`")
+    parser.add_argument("name", help="of the adapter: models/iqa_adapter/NAME.safetensors")
+    parser.add_argument(
+        "--checkpoint", required=True,
+        help="base model with UNet, text encoder and VAE: a name in models/checkpoints/, a path, or `quickstart` for "
+        "the embedded tiny model",
+    )  # fmt: skip
+    parser.add_argument("--settings", type=Path, help="YAML file, see training/examples/ (default: the paper's)")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="SETTING=VALUE",
+        help="settings that win over the file's, for example steps=2000 batch_size=4",
+    )  # fmt: skip
+    # not --run: torchrun takes that for its own
+    parser.add_argument("--folder", type=Path, help="of checkpoint, log, samples (default: output/iqa_training/NAME)")
+    parser.add_argument("--anew", action="store_true", help="begin again instead of going on from the run's checkpoint")
+    parser.add_argument("--from-adapter", type=Path, help="start from this adapter instead of the model's own weights")
+
+
+def _convert_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Write any readable adapter file as .safetensors with a header that says what it is."
+    parser.add_argument("source", type=Path, help="adapter file of any layout (.safetensors or .bin)")
+    parser.add_argument("target", type=Path, help="file to write (.safetensors)")
+    parser.add_argument("--kind", choices=["score", "reference"], default="score", help="what it is conditioned on")
+    parser.add_argument(
+        "--metrics", nargs="*", default=[],
+        help="score adapters: metrics in training order; statistics of the 21 metrics of the paper are known",
+    )  # fmt: skip
+    parser.add_argument("--statistics", type=Path, help="JSON list of metrics with name, mean, std, percentiles")
+    parser.add_argument("--resize", choices=["512", "64", "as is"], default="512", help="how pictures were scaled")
+    parser.add_argument("--iqa-model", default="", help="reference adapters: IQA model of the activations")
+    parser.add_argument("--layer", default="", help="reference adapters: layer of the activations")
+    parser.add_argument("--pooling", default="", help="reference adapters: pooling of the activations")
+    parser.add_argument("--feature-statistics", type=Path, help="reference adapters: JSON with mean and std lists")
+    parser.add_argument("--base-model", default="", help="family of the UNet; found from the weights if not given")
+    parser.add_argument("--origin", default="", help="free text about how the adapter was made")
+    parser.add_argument(
+        "--dtype", choices=["keep", "float32", "float16", "bfloat16"], default="keep", help="of the weights in the file"
+    )
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Run both quickstart workflows on a ComfyUI server of its own and keep their pictures."
+    parser.add_argument("--prompt", default="", help="what to draw instead of the workflows' own prompt")
+    parser.add_argument("--reference", default="", help="a picture of your own whose quality is to be transferred")
+    parser.add_argument("--output", type=Path, default=Path("output"), help="folder of the pictures (default: output)")
+
+
+def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = """Without --features: measure the embedded models on held-out prompts and write the tables
+into the model card. With it: how well an IQA model's features tell distortions, and contents, apart."""
+    parser.add_argument("--pictures", type=int, default=CARD_PICTURES, help="per cell (default: %(default)s)")
+    parser.add_argument("--weights", type=Path, help="folder of the embedded models' weights (default: the pack's)")
+    parser.add_argument("--work", type=Path, default=WORK / "evaluation", help="keeps the pictures")
+    parser.add_argument("--no-card", action="store_true", help="print only")
+    parser.add_argument("--features", metavar="MODEL", help="IQA model whose features are examined")
+    parser.add_argument("--layer", default="", help="of --features: module path (default: the catalogue's)")
+    parser.add_argument("--pooling", default="", help="of --features: mean, max, mean+std or none")
+    parser.add_argument("--side", type=int, default=224, help="of --features: side of the patches in pixels")
+    parser.add_argument("--patches", type=int, default=4, help="of --features: patches per photo")
+
+
+def _build_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = """Make the weights of the quickstart from nothing, stage by stage. Every stage keeps what it
+has done in the work folder and goes on from there when it is started again."""
+    stages = ["scenes", "base", "iqa", "reader", "score", "reference", "export"]
+    parser.add_argument("--stage", choices=stages, help="only this stage (default: all, in order)")
+    parser.add_argument("--steps", type=int, help="training steps (scenes: pictures; iqa, reader: epochs)")
+    parser.add_argument("--work", type=Path, default=WORK, help="work folder (default: %(default)s)")
+
+
+def _train_or_score(options: argparse.Namespace) -> int:
+    """Start the process group, then ComfyUI on this process's device, then the command."""
+    if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"):  # `accelerate launch --cpu`
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    import torch
+    from accelerate import PartialState
+
+    # Chooses the process's GPU, which ComfyUI then takes
+    processes = PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_WAIT)
+    _start_comfyui()
+    from iqa_adapter.quickstart.model import load_quickstart
+    from iqa_adapter.training.command_line import run
+
+    try:
+        return run(options, {"quickstart": load_quickstart})
+    finally:
+        processes.destroy_process_group()
+
+
+def _convert(options: argparse.Namespace) -> None:
+    _start_comfyui()
+    from iqa_adapter.adapter.convert import convert
+
+    print(convert(options))
+
+
+def _demo(options: argparse.Namespace) -> None:
+    import comfyui_runtime
+    from comfyui_client import Client
+
+    _start_comfyui()
+    from iqa_adapter.quickstart.demo import run
+
+    run(options, comfyui_runtime.serve, Client)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    _start_comfyui()
+    if options.features:
+        from iqa_adapter.evaluation.content_agnostic import report
+
+        print(report(options.features, options.layer, options.pooling, options.side, options.patches))
+        return
+    from iqa_adapter.evaluation.quickstart import evaluate, write_into_card
+
+    text = evaluate(options.weights, options.pictures, options.work)
+    print(text)
+    if not options.no_card:
+        write_into_card(text)
+
+
+def _build(options: argparse.Namespace) -> None:
+    _start_comfyui()
+    from iqa_adapter.quickstart.making.build import build
+
+    build(options.work, options.stage, options.steps)
+
+
+def _start_comfyui() -> None:
+    """From here on the pack can be imported as ``iqa_adapter``."""
+    import comfyui_runtime
+
+    comfyui_runtime.load_pack()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

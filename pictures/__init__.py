@@ -1,0 +1,1 @@
+"""Pictures before any model sees them: reading, cropping, distortions, photographs."""
