@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from .metadata import Metadata
 from .projection import QualityEncoding, QualityProjection
+from .shared import Shared
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +23,7 @@ class LayerWeights:
 
 
 @dataclass(frozen=True, eq=False)
-class Adapter:
+class Adapter(Shared):
     """An IQA-Adapter.
 
     Attributes:
@@ -44,6 +47,19 @@ class Adapter:
     def width(self) -> int:
         """D, the cross-attention width of the UNets it fits."""
         return self.projection.width
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all weights in hexadecimal, the same however often a file is read."""
+        weights = [*self.projection.state_dict().values(), *(w for each in self.layers for w in (each.key, each.value))]
+        total = hashlib.sha256()
+        for weight in weights:
+            total.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy())
+        return total.hexdigest()
+
+    def is_same(self, other: Adapter) -> bool:
+        """Whether another object holds the same adapter."""
+        return self is other or self.digest == other.digest
 
     def encode(self, quality: Tensor) -> Tensor:
         """Quality input ``[N, m]`` -> encoded input of the projection, float32.

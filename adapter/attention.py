@@ -1,94 +1,75 @@
-"""Decoupled cross-attention: the patch that ComfyUI calls in place of a layer's cross-attention.
+"""Decoupled cross-attention: what stands at a site while a model is sampled.
 
 ``out = Attn(Q, K, V) + lambda * m * Attn(Q, K', V')`` (IP-Adapter, arXiv 2308.06721, eq. 5; arXiv 2412.01794, eq. 3).
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import torch
 from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor
 
-from .guider import sigma_of
-from .rows import PLANS, Plan
+from .application import Application
+from .plan import plan_of
 
 
 class QualityAttention:
-    """Replace patch of one cross-attention layer.
-
-    Other packs may add their own attention on top with :meth:`add`, as they do on IPAdapter Plus's patches.
+    """The attention of one site: what stood there before, plus that to the quality tokens of every Apply node.
 
     Args:
-        application: key of the plan in ``transformer_options[PLANS]``; without one, the layer is unchanged.
-        start: first column of K' in :attr:`Plan.keys_values`; V' follows it.
-        width: C.
-        strength: lambda of this layer.
-        previous: the replace patch that was there before, if any; it computes ``Attn(Q, K, V)``.
+        number: of the site, in the order of the adapters' weights.
+        applications: the Apply nodes that act here and now.
+        previous: the replace patch that was there, if any; it computes ``Attn(Q, K, V)``.
     """
 
-    def __init__(self, application: str, start: int, width: int, strength: float, previous: Callable | None = None):
-        self.application = application
-        self.keys = slice(start, start + width)
-        self.values = slice(start + width, start + 2 * width)
-        self.strength = strength
-        self.previous = previous
-        self.added: list[tuple[Callable, dict]] = []
+    def __init__(self, number: int, applications: tuple[Application, ...], previous: Callable | None = None):
+        self.number, self.applications = number, applications
+        self.previous = previous.previous if isinstance(previous, QualityAttention) else previous
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict) -> Tensor:
         """q ``[rows, pixels, C]``, k and v ``[rows, text tokens, C]`` -> ``[rows, pixels, C]``"""
-        out = (self.previous or _attention)(q, k, v, extra_options)
-        plan = extra_options.get(PLANS, {}).get(self.application)
-        if plan is not None:
-            out = self._attend(out, q, plan, extra_options)
-        for callback, options in self.added:
-            if options["sigma_end"] <= sigma_of(extra_options) <= options["sigma_start"]:
-                out = out + callback(out, q, k, v, extra_options, **options)
+        if len(k) != len(q):
+            raise ValueError(
+                f"The text has {len(k)} rows and the picture {len(q)}: another node adds rows to the text alone "
+                "(samplers with NAG of their own do), which no replaced attention can follow. Use ComfyUI's own NAG or "
+                "sampler."
+            )
+        out = (self.previous or own_attention)(q, k, v, extra_options)
+        for application in self.applications:
+            plan = plan_of(application, self.number, q, extra_options)
+            keys, values = plan.keys_values_at(self.number)
+            mask = plan.mask_at(application.sites[self.number].size(extra_options))
+            out = attend(out, q, keys, values, application.strengths[self.number], extra_options, mask)
         return out
 
-    def _attend(self, out: Tensor, q: Tensor, plan: Plan, extra_options: dict) -> Tensor:
-        keys, values = plan.keys_values[..., self.keys], plan.keys_values[..., self.values]
-        attended = _attention(q, keys, values, extra_options)
-        if plan.mask is None:
-            return torch.add(out, attended, alpha=self.strength)
-        mask = plan.mask_at(tuple(extra_options["activations_shape"][-2:]))
-        return torch.addcmul(out, mask, attended, value=self.strength)
 
-    def add(self, callback: Callable, sigma_start: float = float("inf"), sigma_end: float = 0.0, **options) -> None:
-        """Add ``callback(out, q, k, v, extra_options, **options)`` to the output while sigma is in the range."""
-        self.added.append((callback, {**options, "sigma_start": sigma_start, "sigma_end": sigma_end}))
+def attend(
+    out: Tensor,
+    q: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    strength: float,
+    extra_options: dict,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """``out + strength * mask * Attn(q, keys, values)``.
 
-    def copy(self) -> QualityAttention:
-        """A patch of its own for a clone of the model, so that what is added there stays there."""
-        twin = copy.copy(self)
-        twin.added = list(self.added)
-        if isinstance(self.previous, QualityAttention):
-            twin.previous = self.previous.copy()
-        return twin
-
-    def __deepcopy__(self, memo: dict) -> QualityAttention:
-        return self.copy()
-
-    def to(self, device_or_dtype) -> QualityAttention:
-        """ComfyUI moves patches to where the model runs; ours hold no tensors, the one before may."""
-        if hasattr(self.previous, "to"):
-            self.previous = self.previous.to(device_or_dtype)
-        return self
-
-    def models(self) -> list:
-        """Models that the patch before brings along."""
-        return self.previous.models() if hasattr(self.previous, "models") else []
+    Args:
+        out, q: ``[rows, pixels, C]``
+        keys, values: K', V' of the site, ``[rows, T, C]``.
+        mask: ``[rows, pixels, 1]``, or None for 1 everywhere.
+    """
+    attended = own_attention(q, keys, values, extra_options)
+    if mask is None:
+        return torch.add(out, attended, alpha=strength)
+    return torch.addcmul(out, mask, attended, value=strength)
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor, extra_options: dict) -> Tensor:
+def own_attention(q: Tensor, k: Tensor, v: Tensor, extra_options: dict) -> Tensor:
     """Attention as ComfyUI's own layers call it: chosen kernel, precision and overrides included."""
     return optimized_attention(
-        q,
-        k,
-        v,
-        extra_options["n_heads"],
-        attn_precision=extra_options["attn_precision"],
-        transformer_options=extra_options,
-    )
+        q, k, v, extra_options["n_heads"],
+        attn_precision=extra_options["attn_precision"], transformer_options=extra_options,
+    )  # fmt: skip

@@ -1,142 +1,129 @@
-"""Who is who in a batch: what the guider knows about its rows, carried to the UNet.
+"""What a sampling run knows of the rows that its forwards see, carried to the sites.
 
-A UNet sees rows, and ``cond_or_uncond`` tells only their position in the guider's call, which differs from guider to
-guider. The names that the guider gave its conditionings ("positive", "negative", ...) do tell. ComfyUI marks each
-conditioning with a uuid; two wrappers note whose uuid is whose, once per sampling run, and what each position of a
-call means, once per call.
+A forward sees rows; who they are is known above it. ComfyUI's guider names its conditionings ("positive", "negative",
+...) and marks each with a uuid, its batch function cuts areas out of the latent, other packs cut it into windows of
+images or tiles. Wrappers at these levels note what is true there; the sites read it when they run (:mod:`.rows`).
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 
-import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from .application import APPLICATIONS, Application
+from .attention import QualityAttention
+from .call import CALL, QUALITY, RUN, Call, Run
 from .tokens import QualityTokens
 
-CALL = "iqa_adapter_call"  # keys of transformer_options
-NAMES = "iqa_adapter_conditioning_names"
-QUALITY = "iqa_quality"  # key of a conditioning that carries its own QualityTokens
-NEGATIVE_WORDS = ("negative", "empty", "uncond")
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Rows of a batch that belong to one conditioning, one per image.
-
-    Attributes:
-        positive: it is one that the guidance moves towards.
-        quality: tokens of its own, or None for the model's.
-        area: ``(height, width, y, x)`` of its part of the latent, or None for the whole.
-    """
-
-    positive: bool = True
-    quality: QualityTokens | None = None
-    area: tuple[int, int, int, int] | None = None
-
-
-@dataclass(frozen=True)
-class GuiderCall:
-    """One call of ``calc_cond_batch``.
-
-    Attributes:
-        conds: the lists of conditionings it was called with.
-        positive: per list, whether the guidance moves towards it.
-        images: numbers of the rows' images in the whole batch (a context window holds some of them).
-        latent_size: height and width of the latent, of which a conditioning with an area sees a part.
-        sigma: the noise level.
-    """
-
-    conds: list
-    positive: tuple[bool, ...]
-    images: tuple[int, ...]
-    latent_size: tuple[int, int]
-    sigma: float
-
-    def chunk(self, position: int, uuid) -> Chunk:
-        """The rows of the conditioning ``uuid`` in the list at ``position``."""
-        cond = next((cond for cond in self.conds[position] or () if cond.get("uuid") == uuid), {})
-        area = cond.get("area")
-        return Chunk(self.positive[position], cond.get(QUALITY), None if area is None else tuple(area))
+log = logging.getLogger(__name__)
 
 
 def watch(model: ModelPatcher) -> None:
-    """Let the forwards of ``model`` know what the guider knows. Watching twice is watching once."""
-    for kind, wrapper in ((WrappersMP.OUTER_SAMPLE, _note_names), (WrappersMP.CALC_COND_BATCH, _note_call)):
+    """Let the sites of ``model`` know what its sampling runs know. Watching twice is watching once."""
+    wrappers = {
+        WrappersMP.OUTER_SAMPLE: _sample,
+        WrappersMP.PREDICT_NOISE: _predict_noise,
+        WrappersMP.CALC_COND_BATCH: _calc_cond_batch,
+        WrappersMP.APPLY_MODEL: _apply_model,
+    }
+    for kind, wrapper in wrappers.items():
         if not model.get_wrappers(kind, CALL):
             model.add_wrapper_with_key(kind, CALL, wrapper)
 
 
-def chunks_of(transformer_options: dict) -> list[Chunk]:
-    """The chunks of the current forward, in the order of its rows.
-
-    Outside a guider's call, ``cond_or_uncond`` is taken at its word (0 is positive); without it all rows are positive.
-    """
-    call: GuiderCall | None = transformer_options.get(CALL)
-    positions = transformer_options.get("cond_or_uncond", [0])
-    if call is None:
-        return [Chunk(positive=position == 0) for position in positions]
-    return [call.chunk(*which) for which in zip(positions, transformer_options["uuids"], strict=True)]
-
-
-def sigma_of(transformer_options: dict) -> float:
-    """Noise level of the current forward; reads a tensor only outside a guider's call."""
-    call: GuiderCall | None = transformer_options.get(CALL)
-    return call.sigma if call else float(transformer_options["sigmas"][0])
-
-
-def _note_names(executor: Callable, *args, **kwargs):
+def _sample(executor: Callable, noise: Tensor, *args, **kwargs):
+    """A sampling run begins, and ends with a report of what had no effect."""
     guider = executor.class_obj
     names = {cond["uuid"]: name for name, conds in guider.original_conds.items() for cond in conds}
-    guider.model_options.setdefault("transformer_options", {})[NAMES] = names
-    return executor(*args, **kwargs)
+    options = guider.model_options.setdefault("transformer_options", {})
+    run = options[RUN] = Run(names, len(noise))
+    own = [tokens for conds in guider.original_conds.values() for cond in conds for tokens in cond.get(QUALITY, ())]
+    _check_embeds(options.get(APPLICATIONS, ()), own, run.images)
+    result = executor(noise, *args, **kwargs)
+    run.report()
+    return result
 
 
-def _note_call(executor: Callable, model, conds: list, x: Tensor, timestep: Tensor, model_options: dict):
+def _check_embeds(applications: tuple[Application, ...], own: list[QualityTokens], images: int) -> None:
+    """Before the first step: refuse embeds of which some would never be used, name those that nothing would read.
+
+    Raises:
+        ValueError: more rows of embeds than pictures.
+    """
+    for tokens in [*(application.tokens for application in applications), *own]:
+        if len(tokens) > images:
+            raise ValueError(
+                f"{len(tokens)} qualities are asked for with {tokens.adapter.name}, but {images} "
+                f"{'picture is' if images == 1 else 'pictures are'} sampled at once, so that some would never be used. "
+                "Sample the LATENT that Quality Sweep gives, or as many pictures as there are embeds."
+            )
+    unread = {
+        tokens.adapter.name for tokens in own if not any(tokens.adapter.is_same(each.adapter) for each in applications)
+    }
+    for name in sorted(unread):
+        log.warning("Set Quality of Conditioning with %s has no effect: the model has no Apply node for it.", name)
+
+
+def _predict_noise(executor: Callable, x: Tensor, timestep: Tensor, model_options: dict | None = None, *args, **kwargs):
+    model_options = model_options or {}
+    if run := model_options.get("transformer_options", {}).get(RUN):
+        run.picture = x
+    return executor(x, timestep, model_options, *args, **kwargs)
+
+
+def _calc_cond_batch(executor: Callable, model, conds: list, x: Tensor, timestep: Tensor, model_options: dict):
     options = model_options.get("transformer_options", {})
-    names = options.get(NAMES, {})
-    call = GuiderCall(
-        conds=conds,
-        positive=tuple(_is_positive(position, cond, names) for position, cond in enumerate(conds)),
-        images=_images(options, len(x)),
-        latent_size=tuple(x.shape[-2:]),
-        sigma=float(timestep.flatten()[0]),
-    )
-    model_options = {**model_options, "transformer_options": {**options, CALL: call}}
-    return executor(model, conds, x, timestep, model_options)
+    run = options.get(RUN) or Run()
+    call = Call(run, float(timestep.flatten()[0]), model.model_sampling.percent_to_sigma, conds, x)
+    return executor(model, conds, x, timestep, {**model_options, "transformer_options": _installed(options, call)})
 
 
-def _is_positive(position: int, conds: list | None, names: dict) -> bool:
-    """By the name of the list's first conditioning: ComfyUI appends copies of other lists' conditionings (areas)."""
-    name = names.get(conds[0].get("uuid")) if conds else None
-    if name is None:
-        return position == 0
-    return not any(word in name for word in NEGATIVE_WORDS)
+def _apply_model(executor: Callable, x: Tensor, t: Tensor, *args, **kwargs):
+    """A forward; ``transformer_options`` is the fourth of the arguments that follow the noise level, or named."""
+    args = list(args)
+    options = args[3] if len(args) > 3 else kwargs.get("transformer_options", {})
+    call = options.get(CALL)
+    if call is None:  # a forward outside of any guider
+        call = Call(Run(), float(t.flatten()[0]), executor.class_obj.model_sampling.percent_to_sigma, [], x)
+        options = _installed(options, call)
+    elif x.shape[-2:] != call.latent.shape[-2:]:
+        options = {**options, CALL: replace(call, tiles=x)}
+    if len(args) > 3:
+        args[3] = options
+    else:
+        kwargs["transformer_options"] = options
+    return executor(x, t, *args, **kwargs)
 
 
-def _images(options: dict, count: int) -> tuple[int, ...]:
-    """Image numbers of a call: those of ComfyUI's or AnimateDiff-Evolved's context window, else 0, 1, 2, ..."""
-    window = options.get("context_window")
-    if window is not None and window.dim == 0:
-        anchor = getattr(window, "causal_anchor_index", None)  # newer ComfyUI may put the frame before in front
-        shown = [*([] if anchor is None else [anchor]), *window.index_list]
-        if len(shown) == count:
-            return tuple(shown)
-    frames = (options.get("ad_params") or {}).get("sub_idxs")
-    return tuple(range(count) if frames is None else frames)
+def _installed(options: dict, call: Call) -> dict:
+    """``transformer_options`` in which the sites attend to quality tokens on top of whatever other packs put there.
+
+    Done for every call, so that it does not matter which node came first, or under which key it patches.
+    """
+    active = tuple(each for each in options.get(APPLICATIONS, ()) if call.in_range(each))
+    call.run.wanted.update(active)
+    patches_replace = {layer: dict(patches) for layer, patches in options.get("patches_replace", {}).items()}
+    for number, site in enumerate(active[0].sites if active else ()):
+        acting = tuple(each for each in active if each.strengths[number])
+        if acting:
+            site.install(patches_replace, partial(QualityAttention, number, acting))
+    return {**options, CALL: call, "patches_replace": patches_replace}
 
 
-def uses_quality(conditioning: list, tokens: QualityTokens) -> list:
-    """ComfyUI conditioning ``[[embedding, options], ...]`` with quality tokens of its own."""
-    return [[embedding, {**options, QUALITY: tokens}] for embedding, options in conditioning]
+def with_quality(conditioning: list, tokens: QualityTokens) -> list:
+    """ComfyUI conditioning ``[[embedding, options], ...]`` with quality tokens of its own.
 
+    Tokens that it already has for other adapters stay.
+    """
 
-def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """``[M, height, width]`` -> ``[M, *size]``, antialiased."""
-    if tuple(mask.shape[-2:]) == tuple(size):
-        return mask
-    return torch.nn.functional.interpolate(mask[:, None], size=size, mode="bilinear", antialias=True)[:, 0]
+    def joined(options: dict) -> dict:
+        others = tuple(each for each in options.get(QUALITY, ()) if not each.adapter.is_same(tokens.adapter))
+        return {**options, QUALITY: (*others, tokens)}
+
+    return [[embedding, joined(options)] for embedding, options in conditioning]

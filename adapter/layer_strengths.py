@@ -5,40 +5,45 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .sites import CrossAttentionLayer
+from .site import Site
 
 WEIGHTINGS = ("all", "input", "middle", "output", "custom")
 
 
-def layer_multipliers(layers: Sequence[CrossAttentionLayer], weighting: str, multipliers: str = "") -> list[float]:
-    """Factor of the strength at every layer.
+def layer_multipliers(sites: Sequence[Site], weighting: str, multipliers: str = "") -> list[float]:
+    """Factor of the strength at every site.
 
     Args:
-        weighting: ``all`` layers, those of one kind (``input``, ``middle``, ``output``), or ``custom``.
+        weighting: ``all`` sites, those of one kind (``input``, ``middle``, ``output``), or ``custom``.
         multipliers: for ``custom``: ``kind=factor`` or ``kind.block=factor``, separated by commas; later entries
-            override earlier ones; layers that none names get 0. Example: ``output=1, output.3=0.5, middle=0.2``.
+            override earlier ones; sites that none names get 0. Example: ``output=1, output.3=0.5, middle=0.2``.
 
     Raises:
-        ValueError: an entry cannot be read or names no layer of this model.
+        ValueError: an entry cannot be read or names nothing in this model, or nothing would be left to act.
     """
     if weighting not in WEIGHTINGS:
         raise ValueError(f"Layer weighting must be one of {', '.join(WEIGHTINGS)}, not {weighting!r}.")
     if weighting != "custom":
-        return [float(weighting in ("all", layer.kind)) for layer in layers]
-    factors = [0.0] * len(layers)
-    for entry in filter(None, (part.strip() for part in re.split(r"[,\n]", multipliers))):
-        match = re.fullmatch(r"(input|middle|output)(?:\.(\d+))?\s*=\s*(-?\d*\.?\d+)", entry)
-        named = [
-            number
-            for number, layer in enumerate(layers)
-            if match and layer.kind == match[1] and match[2] in (None, str(layer.block))
-        ]
+        factors = [float(weighting in ("all", site.kind)) for site in sites]
+        if not any(factors):
+            raise ValueError(f"This model has no {weighting} layers that could act; choose another layer weighting.")
+        return factors
+    entries = [part.strip() for part in re.split(r"[,\n]", multipliers) if part.strip()]
+    if not entries:
+        raise ValueError(
+            "Custom layer weighting needs layer_multipliers, for example `input=0.5, middle=1, output.3=1.2`; without "
+            "any, the adapter would not act. Write some, or choose `all`."
+        )
+    factors = [0.0] * len(sites)
+    for entry in entries:
+        match = re.fullmatch(r"([a-z]+(?:\.\d+)?)\s*=\s*(-?\d*\.?\d+)", entry)
+        named = [number for number, site in enumerate(sites) if match and match[1] in (site.kind, site.group)]
         if not named:
-            blocks = sorted({f"{layer.kind}.{layer.block}" for layer in layers})
+            groups = ", ".join(dict.fromkeys(site.group for site in sites))
             raise ValueError(
                 f"Layer multiplier {entry!r} names no layer of this model; write kind=factor or kind.block=factor "
-                f"with one of {', '.join(blocks)}."
+                f"with one of {groups}."
             )
         for number in named:
-            factors[number] = float(match[3])
+            factors[number] = float(match[2])
     return factors

@@ -51,9 +51,7 @@ class QualityProjection(nn.Module):
         super().__init__()
         self.tokens, self.width = tokens, width
         if mlp_width:
-            self.proj = nn.Sequential(
-                nn.Linear(inputs, mlp_width), nn.GELU(), nn.Linear(mlp_width, tokens * width)
-            )
+            self.proj = nn.Sequential(nn.Linear(inputs, mlp_width), nn.GELU(), nn.Linear(mlp_width, tokens * width))
         else:
             self.proj = nn.Linear(inputs, tokens * width)
         self.norm = nn.LayerNorm(width)

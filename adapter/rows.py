@@ -1,137 +1,127 @@
-"""Which rows of K', V' the rows of a forward attend to, and what they share."""
+"""Who the rows of a forward are, read where and when it runs.
+
+A forward has ``tiles x conditionings x images`` rows, in this order: ComfyUI batches conditionings, a tiler stacks
+parts of the picture. Other packs cut the batch into windows of images before it, or repeat the rows of conditionings
+inside a layer. So the count of rows is read at the layer, and explained by what travels in ``transformer_options``.
+"""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from .guider import CALL, Chunk, chunks_of, resize_mask, sigma_of
-from .tokens import QualityTokens
+from .call import Call
+from .site import Site
 
-PLANS = "iqa_adapter_plans"  # key of transformer_options: plan of the current forward by application
-
-
-@dataclass
-class Plan:
-    """What all layers of one forward share, worked out before the first of them runs.
-
-    Attributes:
-        keys_values: K' and V' of all layers for every row, ``[rows, T, 2 sum(C)]``, on the device, in its dtype.
-        mask: ``[rows, height, width]`` weight of the quality tokens over the picture, or None for 1 everywhere.
-        resized: the mask at the resolutions asked for so far.
-    """
-
-    keys_values: Tensor
-    mask: Tensor | None = None
-    resized: dict[tuple[int, int], Tensor] = field(default_factory=dict)
-
-    def mask_at(self, size: tuple[int, int]) -> Tensor:
-        """Mask of a layer whose activations are ``size`` high and wide: ``[rows, height * width, 1]``"""
-        if size not in self.resized:
-            self.resized[size] = resize_mask(self.mask, size).flatten(1)[..., None].to(self.keys_values.dtype)
-        return self.resized[size]
+COUPLES = ("cond_or_uncond_couple", "cond_or_uncond_hook_couple")  # written by attention couples: per block, 1 or 0
+UNCONDITIONAL = 1  # position in ``cond_or_uncond`` of the rows that attention couples never repeat
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """Which rows of a table of K', V' the rows of a batch use (None: the table as it is), and their masks."""
+class Row:
+    """One row of a forward.
 
-    table: Tensor
-    rows: Tensor | None
-    mask: Tensor | None
-    resized: dict
-
-    def plan(self) -> Plan:
-        keys_values = self.table if self.rows is None else self.table.index_select(0, self.rows)
-        return Plan(keys_values, self.mask, self.resized)
-
-
-class Application:
-    """One Apply node at work: plans every forward of the model it patches.
-
-    Tables and layouts live on the device from the first forward of a sampling run to its end; later forwards with the
-    same rows copy nothing.
+    Attributes:
+        position: of its list of conditionings in the guider's call.
+        uuid: of its conditioning, None outside of a guider.
+        image: number of its picture in the batch; None where a pack cut the batch without saying how.
+        tile: number of its tile in the forward.
+        whole: its positions are those of the tile, row by row; a layer may also be cut into windows.
     """
 
-    def __init__(self, tokens: QualityTokens, sigma_start: float, sigma_end: float, mask: Tensor | None):
-        self.key = uuid.uuid4().hex
-        self.tokens, self.mask = tokens, mask
-        self.sigma_start, self.sigma_end = sigma_start, sigma_end
-        self._tables: dict[tuple, Tensor] = {}
-        self._layouts: dict[tuple, _Layout] = {}
-
-    def wrap_forward(
-        self, executor: Callable, x: Tensor, timesteps, context, y, control, transformer_options: dict, **kwargs
-    ) -> Tensor:
-        """ComfyUI's ``DIFFUSION_MODEL`` wrapper: the layers find the plan in ``transformer_options[PLANS]``."""
-        if self._in_range(transformer_options):
-            plans = {**transformer_options.get(PLANS, {}), self.key: self._layout(x, transformer_options).plan()}
-            transformer_options = {**transformer_options, PLANS: plans}
-        return executor(x, timesteps, context, y, control, transformer_options, **kwargs)
-
-    def release(self, *_) -> None:
-        """Free what lies on the device."""
-        self._tables.clear()
-        self._layouts.clear()
-
-    def resident_bytes(self) -> int:
-        """Memory of K' and V' on the device at present."""
-        return sum(table.nbytes for table in self._tables.values())
-
-    def _in_range(self, transformer_options: dict) -> bool:
-        if self.sigma_start == float("inf") and self.sigma_end == 0.0:
-            return True
-        return self.sigma_end <= sigma_of(transformer_options) <= self.sigma_start
-
-    def _layout(self, x: Tensor, transformer_options: dict) -> _Layout:
-        chunks = [self._with_quality(chunk) for chunk in chunks_of(transformer_options)]
-        call = transformer_options.get(CALL)
-        images, size = (call.images, call.latent_size) if call else (tuple(range(len(x))), tuple(x.shape[-2:]))
-        images = images[: len(x) // len(chunks)]
-        key = (tuple(chunks), images, size, tuple(x.shape), x.device, x.dtype)
-        if key not in self._layouts:
-            self._layouts[key] = self._new_layout(chunks, images, size, x)
-        return self._layouts[key]
-
-    def _with_quality(self, chunk: Chunk) -> Chunk:
-        """The chunk with tokens: its own if they belong to this adapter, else the model's."""
-        own = chunk.quality is not None and chunk.quality.adapter is self.tokens.adapter
-        return chunk if own else Chunk(chunk.positive, self.tokens, chunk.area)
-
-    def _new_layout(self, chunks: list[Chunk], images: tuple[int, ...], size: tuple[int, int], x: Tensor) -> _Layout:
-        sources = list(dict.fromkeys(chunk.quality for chunk in chunks))
-        first_row = dict(zip(sources, starts([2 * len(source) for source in sources]), strict=True))
-        rows = [
-            first_row[chunk.quality] + len(chunk.quality) * chunk.positive + image % len(chunk.quality)
-            for chunk in chunks
-            for image in images
-        ]
-        table = self._table(sources, x)
-        same = rows == list(range(len(table)))
-        rows_tensor = None if same else torch.tensor(rows, device=x.device)
-        return _Layout(table, rows_tensor, self._mask(chunks, images, size, x), {})
-
-    def _table(self, sources: list[QualityTokens], x: Tensor) -> Tensor:
-        key = (tuple(sources), x.device, x.dtype)
-        if key not in self._tables:
-            self._tables[key] = torch.cat([source.keys_values for source in sources]).to(x.device, x.dtype)
-        return self._tables[key]
-
-    def _mask(self, chunks: list[Chunk], images: tuple[int, ...], size: tuple[int, int], x: Tensor) -> Tensor | None:
-        """``[rows, height, width]`` of the forward's latent: each chunk sees the mask's part in its area."""
-        if self.mask is None:
-            return None
-        whole = resize_mask(self.mask, size)[[image % len(self.mask) for image in images]]
-        parts = []
-        for chunk in chunks:
-            _, _, top, left = chunk.area or (*size, 0, 0)
-            parts.append(whole[:, top : top + x.shape[-2], left : left + x.shape[-1]])
-        return torch.cat(parts).to(x.device)
+    position: int
+    uuid: object
+    image: int | None
+    tile: int
+    whole: bool = True
 
 
-def starts(lengths: list[int]) -> list[int]:
-    return [sum(lengths[:number]) for number in range(len(lengths))]
+Chunk = tuple[int, object]  # position in the guider's call and uuid of a conditioning
+
+
+def chunks_of(extra_options: dict) -> tuple[Chunk, ...]:
+    """The conditionings of a forward in the order of its rows; one positive one outside of a guider."""
+    positions = extra_options.get("cond_or_uncond", [0])
+    return tuple(zip(positions, extra_options.get("uuids", [None] * len(positions)), strict=True))
+
+
+def rows_at(
+    site: Site, q: Tensor, extra_options: dict, chunks: tuple[Chunk, ...], images: tuple[int | None, ...]
+) -> tuple[Row, ...]:
+    """One for every row of ``q`` ``[rows, positions, C]`` at a site.
+
+    Args:
+        chunks: see :func:`chunks_of`.
+        images: see :func:`images_of`.
+
+    Raises:
+        ValueError: the count cannot be explained; the message names the likely cause.
+    """
+    count, positions = site.rows(extra_options), [position for position, _ in chunks]
+    tiles, rest = divmod(count, len(positions) * len(images))
+    if rest:
+        raise _unexplained(count, len(positions), len(images))
+    if len(q) == count:
+        repeats, windows = [1] * len(chunks), 1
+    elif _is_windowed(site, q, count, extra_options):
+        repeats, windows = [1] * len(chunks), len(q) // count
+    elif tiles == 1:
+        repeats, windows = _repeats(len(q), positions, len(images), extra_options), 1
+    else:
+        raise _unexplained(len(q), len(positions), len(images))
+    return tuple(
+        Row(position, uuid, image, tile, windows == 1)
+        for tile in range(tiles)
+        for (position, uuid), repeat in zip(chunks, repeats, strict=True)
+        for _ in range(repeat)
+        for image in images
+        for _ in range(windows)
+    )
+
+
+def images_of(call: Call, extra_options: dict, most: int) -> tuple[int | None, ...]:
+    """Numbers of a forward's images, at most ``most``: those of a context window, else all, else unknown ones.
+
+    Windows are ComfyUI's or AnimateDiff-Evolved's.
+    """
+    window, frames = extra_options.get("context_window"), (extra_options.get("ad_params") or {}).get("sub_idxs")
+    if window is not None and window.dim == 0:
+        anchor = getattr(window, "causal_anchor_index", None)  # newer ComfyUI may put the frame before in front
+        for shown in ([anchor, *window.index_list], list(window.index_list)):
+            if None not in shown and most % len(shown) == 0:
+                return tuple(shown)
+    if frames is not None and most % len(frames) == 0:
+        return tuple(frames)
+    count = len(call.latent)
+    return tuple(range(count)) if call.run.images in (None, count) else (None,) * count
+
+
+def _is_windowed(site: Site, q: Tensor, count: int, extra_options: dict) -> bool:
+    """Whether every row was cut into several rows of fewer positions."""
+    height, width = site.size(extra_options)
+    return len(q) % count == 0 and len(q) * q.shape[1] == count * height * width
+
+
+def _repeats(count: int, positions: list[int], images: int, extra_options: dict) -> list[int]:
+    """How often an attention couple has repeated the rows of each conditioning, one region after the other."""
+    blocks, rest = divmod(count, images)
+    said = next((extra_options[key] for key in COUPLES if key in extra_options), None)
+    unconditional = sum(position == UNCONDITIONAL for position in positions)
+    conditional = len(positions) - unconditional
+    if said is not None and len(said) == blocks:
+        pairs = (sum(said), unconditional), (len(said) - sum(said), conditional)
+    else:
+        pairs = (unconditional, unconditional), (blocks - unconditional, conditional)
+    if rest or any(blocks % chunks if chunks else blocks for blocks, chunks in pairs) or pairs[1][0] <= 0:
+        raise _unexplained(count, len(positions), images)
+    of_unconditional, of_conditional = (blocks // chunks if chunks else 0 for blocks, chunks in pairs)
+    return [of_unconditional if position == UNCONDITIONAL else of_conditional for position in positions]
+
+
+def _unexplained(rows: int, conditionings: int, images: int) -> ValueError:
+    return ValueError(
+        f"IQA-Adapter cannot tell whose the {rows} rows of this forward are: {conditionings} conditionings x {images} "
+        "pictures were expected, or a multiple of them. A node that repeats or cuts them (attention couple, regional "
+        "prompts, tiles, windows) is the likely cause; use the model without it, or without the adapter."
+    )

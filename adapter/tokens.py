@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from .adapter import Adapter
+from .shared import Shared
 
 
 @dataclass(frozen=True, eq=False)
-class QualityTokens:
+class QualityTokens(Shared):
     """Quality tokens of one adapter, for the conditional and the unconditional rows of a batch.
 
     Attributes:

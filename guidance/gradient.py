@@ -16,6 +16,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from torch import Tensor
 
+from ..adapter.sampling_range import in_range
 from ..inference_mode import leave_inference_mode
 from ..iqa_models.loading import IQAModel
 
@@ -40,7 +41,7 @@ def apply_gradient_guidance(
         vae: its VAE.
         iqa_model: a metric with a gradient.
         scale: size of the steps; 0 returns an unguided clone.
-        start_percent, end_percent: part of the sampling, 0…1.
+        start_percent, end_percent: part of the sampling, 0…1, both ends included.
         every: guides every n-th step of the range, beginning with the first step of all.
         maximise: quality, in the metric's own direction; False minimises it.
 
@@ -53,17 +54,17 @@ def apply_gradient_guidance(
     guided = model.clone()
     if scale == 0:
         return guided
-    sampling = guided.get_model_object("model_sampling")
     direction = 1 if maximise == iqa_model.entry.higher_is_better else -1
     guidance = GradientGuidance(
         vae=vae,
         iqa_model=iqa_model,
         scale=direction * scale,
-        sigma_start=sampling.percent_to_sigma(start_percent) if start_percent > 0 else float("inf"),
-        sigma_end=sampling.percent_to_sigma(end_percent) if end_percent < 1 else 0.0,
+        start_percent=start_percent,
+        end_percent=end_percent,
         every=every,
     )
-    guided.set_additional_models(KEY, [vae.patcher, iqa_model.patcher])
+    before = guided.get_additional_models_with_key(KEY)  # of another guidance node
+    guided.set_additional_models(KEY, [*before, vae.patcher, iqa_model.patcher])
     guided.set_model_sampler_post_cfg_function(guidance)
     return guided
 
@@ -75,14 +76,16 @@ class GradientGuidance:
     vae: VAE
     iqa_model: IQAModel
     scale: float
-    sigma_start: float
-    sigma_end: float
+    start_percent: float
+    end_percent: float
     every: int
 
     def __call__(self, arguments: dict) -> Tensor:
         denoised = arguments["denoised"]
         sigma = float(arguments["sigma"].max())  # the one synchronisation per step
-        if not (self.sigma_end < sigma <= self.sigma_start and self._turn(sigma, arguments["model_options"])):
+        schedule = arguments["model"].model_sampling.percent_to_sigma
+        inside = in_range(sigma, self.start_percent, self.end_percent, schedule)
+        if not (inside and self._turn(sigma, arguments["model_options"])):
             return denoised
         gradient = self.gradient(denoised, arguments["model"].process_latent_out)
         rms = gradient.square().flatten(1).mean(1).sqrt().clamp_min(1e-12).view(-1, *[1] * (gradient.ndim - 1))

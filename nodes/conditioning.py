@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..adapter.adapter import Adapter
-from ..adapter.guider import uses_quality
+from ..adapter.guider import with_quality
 from ..adapter.tokens import QualityTokens, embed_negated, embed_quality
 from ..quality.targets import Metric, requested, sliders
 from .schema import IQAAdapterType, IQAEmbedsType, IQAScoresType, advanced, schema
@@ -130,7 +130,7 @@ class IQAConditioningQuality(io.ComfyNode):
 
     @classmethod
     def execute(cls, conditioning: list, iqa_embeds: QualityTokens) -> io.NodeOutput:
-        return io.NodeOutput(uses_quality(conditioning, iqa_embeds))
+        return io.NodeOutput(with_quality(conditioning, iqa_embeds))
 
 
 def adapter_metrics(adapter: Adapter) -> list[Metric]:

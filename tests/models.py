@@ -167,7 +167,7 @@ def random_adapter(
     encoding = projection.QualityEncoding(data.use_flag, data.positional_octaves)
     proj = projection.QualityProjection(encoding.width(len(metrics)), tokens, WIDTH, projection.MLP_WIDTH * mlp)
     proj.load_state_dict({name: random(*value.shape, 1)[..., 0] for name, value in proj.state_dict().items()})
-    found = layers.cross_attention_layers(model.model.diffusion_model)
+    found = layers.sites(model.model.diffusion_model)
     weights = tuple(
         adapter.LayerWeights(random(layer.width, layer.context_width), random(layer.width, layer.context_width))
         for layer in found

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from ..adapter.adapter import Adapter
 from ..adapter.checkpoint import save_adapter
 from ..adapter.metadata import Metadata
-from ..adapter.sites import cross_attention_layers, family
+from ..adapter.sites import family, sites
 from .objective import Objective, recomputed_blocks
 from .settings import TrainingSettings
 from .state import CHECKPOINT, LossLog, TrainingState
@@ -129,7 +129,7 @@ class _Run:
 
     def adapter(self) -> Adapter:
         """The adapter as far as it has learnt."""
-        base_model = self.metadata.base_model or family(self.objective.layers)
+        base_model = self.metadata.base_model or family(self.objective.sites)
         metadata = dataclasses.replace(self.metadata, base_model=base_model)
         return self.state.result.to_adapter(RESULT, metadata)
 
@@ -249,8 +249,8 @@ def _check(dataset: Dataset, model: ModelPatcher, metadata: Metadata, empty_text
     if not len(dataset):
         raise ValueError("The training set is empty.")
     sample, base = dataset[0], model.model
-    layers = cross_attention_layers(base.diffusion_model)
-    channels, width, values = base.latent_format.latent_channels, layers[0].context_width, metadata.quality_width
+    found = sites(base.diffusion_model)
+    channels, width, values = base.latent_format.latent_channels, found[0].context_width, metadata.quality_width
     if sample["latent"].ndim != 3 or len(sample["latent"]) != channels:
         raise ValueError(
             f"The training set's latents have the shape {tuple(sample['latent'].shape)}; the model needs "

@@ -14,13 +14,14 @@ from comfy.model_sampling import ModelSamplingContinuousEDM
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..adapter.attention import QualityAttention
-from ..adapter.rows import PLANS, Plan
-from ..adapter.sites import CrossAttentionLayer, cross_attention_layers
+from ..adapter.attention import attend, own_attention
+from ..adapter.plan import Plan
+from ..adapter.site import Site
+from ..adapter.sites import sites
 from ..inference_mode import leave_inference_mode
 from .stream import Batch
 
-APPLICATION = "iqa_adapter_training"
+PLAN = "iqa_adapter_training_plan"  # key of transformer_options: K', V' of the forward
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -39,7 +40,7 @@ class Objective:
     """
 
     def __init__(self, patcher: ModelPatcher, precision: str):
-        self.layers = cross_attention_layers(patcher.get_model_object("diffusion_model"))
+        self.sites = sites(patcher.get_model_object("diffusion_model"))
         self.device = patcher.load_device
         self.dtype = _fastest(self.device) if precision == "auto" else DTYPES[precision]
         self.patcher = patcher.clone()
@@ -47,7 +48,7 @@ class Objective:
             self.patcher.set_model_compute_dtype(self.dtype)
         self.model = self.patcher.model
         self.load()
-        self.patches = {"attn2": quality_patches(self.layers)}
+        self.patches = training_patches(self.sites)
 
     def load(self) -> None:
         """Bring the model to its device, ready for a backward pass through it; again after another use of it."""
@@ -73,9 +74,8 @@ class Objective:
         latents, noise = batch.latents.to(self.device), batch.noise.to(self.device)
         sigma = noise_levels(sampling, batch.quantiles).to(self.device)
         noisy = sampling.noise_scaling(sigma, noise, latents)
-        plans = {} if keys_values is None else {APPLICATION: Plan(keys_values.to(self.dtype))}
         options = {
-            PLANS: plans,
+            PLAN: None if keys_values is None else Plan(keys_values.to(self.dtype), widths(self.sites)),
             "patches_replace": self.patches,
             "optimized_attention_override": _differentiable_attention,
             "cond_or_uncond": [0],
@@ -96,13 +96,28 @@ class Objective:
         return {name: rows[0][name].concat([row[name] for row in rows[1:]]).to(self.device) for name in rows[0]}
 
 
-def quality_patches(layers: Sequence[CrossAttentionLayer]) -> dict[tuple, QualityAttention]:
-    """Patches with which the layers see quality tokens while these, or the layers, learn."""
-    start, patches = 0, {}
-    for layer in layers:
-        patches[layer.patch_key] = QualityAttention(APPLICATION, start, layer.width, strength=1.0)
-        start += 2 * layer.width
+class TrainingAttention:
+    """Attention of a site while the quality tokens, or the model, learn: to K' and V' of the forward's own plan."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict) -> Tensor:
+        out, plan = own_attention(q, k, v, extra_options), extra_options[PLAN]
+        return out if plan is None else attend(out, q, *plan.keys_values_at(self.number), 1.0, extra_options)
+
+
+def training_patches(found: Sequence[Site]) -> dict:
+    """``patches_replace`` with which all sites attend to the plan in ``transformer_options[PLAN]``."""
+    patches: dict = {}
+    for number, site in enumerate(found):
+        site.install(patches, lambda _, number=number: TrainingAttention(number))
     return patches
+
+
+def widths(found: Sequence[Site]) -> tuple[int, ...]:
+    """C of every site."""
+    return tuple(site.width for site in found)
 
 
 def _fastest(device: torch.device) -> torch.dtype:

@@ -7,13 +7,12 @@ import dataclasses
 
 import torch
 import torch.nn.functional as F
-from comfy.ldm.modules.attention import CrossAttention, SpatialTransformer
 from torch import Tensor, nn
 
 from ..adapter.adapter import Adapter, LayerWeights
 from ..adapter.metadata import Metadata
 from ..adapter.projection import QualityEncoding, QualityProjection
-from ..adapter.sites import CrossAttentionLayer, check_fit, cross_attention_layers
+from ..adapter.sites import check_fit, sites
 from .settings import TrainingSettings
 
 
@@ -42,15 +41,14 @@ class TrainableAdapter(nn.Module):
         Raises:
             ValueError: the model has no cross-attention layers.
         """
-        layers = cross_attention_layers(unet)
+        found = sites(unet)
         encoding = QualityEncoding(settings.use_flag, settings.positional_octaves)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             projection = QualityProjection(
-                encoding.width(quality_width), settings.tokens, layers[0].context_width, settings.mlp_width
+                encoding.width(quality_width), settings.tokens, found[0].context_width, settings.mlp_width
             )
-        attentions = [_attention(unet, layer) for layer in layers]
-        return cls(encoding, projection, [linear.weight for a in attentions for linear in (a.to_k, a.to_v)])
+        return cls(encoding, projection, [weight for site in found for weight in site.initial_weights()])
 
     @classmethod
     def from_adapter(cls, adapter: Adapter, unet: nn.Module, quality_width: int) -> TrainableAdapter:
@@ -60,7 +58,7 @@ class TrainableAdapter(nn.Module):
             ValueError: it does not fit the UNet or takes another quality input.
         """
         adapter.encode(torch.zeros(1, quality_width))  # reports a wrong width
-        check_fit(adapter.name, [tuple(layer.key.shape) for layer in adapter.layers], cross_attention_layers(unet))
+        check_fit(adapter.name, [tuple(layer.key.shape) for layer in adapter.layers], sites(unet))
         encoding = QualityEncoding(adapter.metadata.use_flag, adapter.metadata.positional_octaves)
         projection = copy.deepcopy(adapter.projection).requires_grad_(True).train()
         return cls(encoding, projection, [weight for layer in adapter.layers for weight in (layer.key, layer.value)])
@@ -90,8 +88,3 @@ class TrainableAdapter(nn.Module):
         metadata = dataclasses.replace(metadata, use_flag=flag, positional_octaves=octaves)
         return Adapter(name, metadata, projection, layers)
 
-
-def _attention(unet: nn.Module, layer: CrossAttentionLayer) -> CrossAttention:
-    blocks = {"input": unet.input_blocks, "output": unet.output_blocks, "middle": [unet.middle_block]}[layer.kind]
-    transformer = next(module for module in blocks[layer.block] if isinstance(module, SpatialTransformer))
-    return transformer.transformer_blocks[layer.transformer].attn2

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...adapter.rows import PLANS, Plan
-from ...adapter.sites import cross_attention_layers
-from ...training.objective import APPLICATION, quality_patches
+from ...adapter.plan import Plan
+from ...adapter.sites import sites
+from ...training.objective import PLAN, training_patches, widths
 from ...training.settings import TrainingSettings
 from ...training.trainable import TrainableAdapter
 from ..distortions import KINDS
@@ -30,7 +30,8 @@ class Companion(nn.Module):
     def __init__(self, unet: nn.Module):
         super().__init__()
         self.adapter = TrainableAdapter.from_unet(unet, len(KINDS), TrainingSettings(tokens=2, projection="mlp"))
-        self.patches = {"attn2": quality_patches(cross_attention_layers(unet))}
+        found = sites(unet)
+        self.widths, self.patches = widths(found), training_patches(found)
 
     def options(self, kinds: torch.Tensor, severities: torch.Tensor, told: torch.Tensor) -> dict:
         """``transformer_options`` of one forward.
@@ -43,4 +44,4 @@ class Companion(nn.Module):
         amount = torch.where(kinds == 0, torch.ones_like(severities), severities)
         quality = F.one_hot(kinds, len(KINDS)) * amount[:, None]
         keys_values = self.adapter(quality, torch.ones_like(quality[:, :1])) * told[:, None, None]
-        return {PLANS: {APPLICATION: Plan(keys_values)}, "patches_replace": self.patches}
+        return {PLAN: Plan(keys_values, self.widths), "patches_replace": self.patches}

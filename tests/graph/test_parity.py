@@ -7,6 +7,7 @@ import torch
 from sampling import cfg_guider, denoise_once, observe
 
 from iqa_adapter.adapter import apply
+from iqa_adapter.adapter.adapter import Adapter, LayerWeights
 from iqa_adapter.adapter.tokens import embed_negated, embed_quality
 
 QUALITY = torch.tensor([[1.5, -0.7]])
@@ -40,7 +41,7 @@ def test_every_layer_acts(family):
     model = models.comfy_model(family)
     adapter = models.random_adapter(model)
     plain = _predict(model)
-    zero = [adapter.LayerWeights(0 * layer.key, 0 * layer.value) for layer in adapter.layers]
+    zero = [LayerWeights(0 * layer.key, 0 * layer.value) for layer in adapter.layers]
     silent = [
         number
         for number, layer in enumerate(adapter.layers)
@@ -50,7 +51,7 @@ def test_every_layer_acts(family):
 
 
 def _with_layers(model, adapter, layers):
-    alone = adapter.Adapter("alone", adapter.metadata, adapter.projection, tuple(layers))
+    alone = Adapter("alone", adapter.metadata, adapter.projection, tuple(layers))
     return apply.apply_adapter(model, embed_quality(alone, QUALITY))
 
 

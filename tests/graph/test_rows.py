@@ -122,7 +122,7 @@ def test_areas_masks_and_their_own_quality(pair):
     patched, record = observe(apply.apply_adapter(model, tokens))
     (left,) = ConditioningSetArea().append(models.conditioning(POSITIVE), 64, 128, 0, 0, 1.0)
     right = ConditioningSetMask().append(models.conditioning(OTHER), torch.ones(128, 128), "default", 1.0)[0]
-    positive = sampling.uses_quality(left, own) + right
+    positive = sampling.with_quality(left, own) + right
     denoise_once(cfg_guider(patched, positive, models.conditioning(NEGATIVE)), models.latent(2))
 
     def expected(call, row):
@@ -139,7 +139,7 @@ def test_time_ranges_with_their_own_quality(pair):
     tokens, late = tokens_for(adapter, (1.0, -0.5)), tokens_for(adapter, (-2.0, 2.0))
     (first,) = ConditioningSetTimestepRange().set_range(models.conditioning(POSITIVE), 0.0, 0.5)
     (second,) = ConditioningSetTimestepRange().set_range(models.conditioning(POSITIVE), 0.5, 1.0)
-    positive = first + sampling.uses_quality(second, late)
+    positive = first + sampling.with_quality(second, late)
     for sigma, source in ((10.0, tokens), (0.2, late)):
         patched, record = observe(apply.apply_adapter(model, tokens))
         guider = cfg_guider(patched, positive, models.conditioning(NEGATIVE))
@@ -184,7 +184,7 @@ def test_embeds_of_another_adapter_do_not_override(pair):
     foreign = models.random_adapter(model, seed=99)
     tokens, other = tokens_for(adapter, (1.0, -0.5)), tokens_for(foreign, (1.0, -0.5))
     patched, record = observe(apply.apply_adapter(model, tokens))
-    positive = sampling.uses_quality(models.conditioning(POSITIVE), other)
+    positive = sampling.with_quality(models.conditioning(POSITIVE), other)
     denoise_once(cfg_guider(patched, positive, models.conditioning(NEGATIVE)), models.latent(1))
     sides = {POSITIVE: tokens.cond[0], NEGATIVE: tokens.uncond[0]}
     assert_rows(pair, record, lambda call, row: sides[text_of(call, row)])

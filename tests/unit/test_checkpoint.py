@@ -235,7 +235,7 @@ def test_convert_on_the_command_line(adapter, tmp_path):
 class TestFit:
     def test_wrong_family(self, model):
         adapter = models.random_adapter(model)
-        other = layers.cross_attention_layers(models.comfy_model("SSD-1B").model.diffusion_model)
+        other = layers.sites(models.comfy_model("SSD-1B").model.diffusion_model)
         shapes = [tuple(layer.key.shape) for layer in adapter.layers]
         with pytest.raises(ValueError, match="made for a UNet with 16 .* but the connected model is a UNet with 34"):
             layers.check_fit(adapter.name, shapes, other)
@@ -244,7 +244,7 @@ class TestFit:
         assert layers.family_name(2048, 70) == "SDXL (70 cross-attention layers of context width 2048)"
 
     def test_same_count_other_widths(self, model):
-        found = layers.cross_attention_layers(model.model.diffusion_model)
+        found = layers.sites(model.model.diffusion_model)
         shapes = [(layer.width, layer.context_width) for layer in found]
         shapes[3] = (99, 32)
         with pytest.raises(ValueError, match=r"layer 7 has the shape \(99, 32\)"):
@@ -252,4 +252,4 @@ class TestFit:
 
     def test_dit(self):
         with pytest.raises(ValueError, match="is not a UNet with cross-attention.*Flux or SD3"):
-            layers.cross_attention_layers(torch.nn.Linear(1, 1))
+            layers.sites(torch.nn.Linear(1, 1))
