@@ -19,11 +19,13 @@ import torch
 
 from benchmarks.measure import peak_memory, side_by_side, table
 from comfyui_runtime import load_pack
-from iqa_adapter.adapter import attention, checkpoint, metadata, projection, rows
+from iqa_adapter.adapter import attention, checkpoint, metadata, projection
 from iqa_adapter.adapter.adapter import Adapter, LayerWeights
 from iqa_adapter.adapter.apply import apply_adapter
 from iqa_adapter.adapter.attention import optimized_attention
-from iqa_adapter.adapter.sites import cross_attention_layers
+from iqa_adapter.adapter.call import RUN, Run
+from iqa_adapter.adapter.plan import Plan
+from iqa_adapter.adapter.sites import sites
 from iqa_adapter.adapter.tokens import embed_quality
 
 CONTEXT, TOKENS, TEXT = 2048, 2, 77
@@ -84,38 +86,43 @@ def one_layer(device: torch.device, dtype: torch.dtype, rounds: int) -> str:
 def layer_candidates(width: int, heads: int, pixels: int, draw: Draw) -> dict[str, Callable]:
     q, k, v = draw(2, pixels, width), draw(2, TEXT, width), draw(2, TEXT, width)
     tokens, to_k, to_v = draw(2, TOKENS, CONTEXT), draw(width, CONTEXT), draw(width, CONTEXT)
-    plan = rows.Plan(torch.cat([tokens @ to_k.T, tokens @ to_v.T], -1))
-    options = {"n_heads": heads, "attn_precision": None, rows.PLANS: {"one": plan}}
+    plan = Plan(torch.cat([tokens @ to_k.T, tokens @ to_v.T], -1), (width,))
+    options = {"n_heads": heads, "attn_precision": None}
     projected = Projected(tokens, to_k, to_v)
-    ours = attention.QualityAttention("one", 0, width, 1.0)
+
+    def ours() -> torch.Tensor:
+        out = attention.own_attention(q, k, v, options)
+        return attention.attend(out, q, *plan.keys_values_at(0), 1.0, options)
+
     return {
         "unpatched": lambda: attention.optimized_attention(q, k, v, heads),
         "projected in every call": lambda: projected(q, k, v, options),
-        "ours": lambda: ours(q, k, v, options),
+        "ours": ours,
     }
 
 
 def whole_forward(model, adapter, device: torch.device, dtype: torch.dtype, size: int) -> str:
     """The whole SDXL UNet on two rows, and what stays on the device for it."""
-    patched, application = apply(model, tokens_of(adapter, 1.0))
-    unet = model.model.diffusion_model
+    quality, run = tokens_of(adapter, 1.0), Run()
+    patched, base = apply_adapter(model, quality), model.model
     draw = Draw(device, dtype)
     x, text, adm = draw(2, 4, size, size), draw(2, TEXT, CONTEXT), draw(2, 2816)
-    tokens = torch.cat([application.tokens.uncond, application.tokens.cond]).to(device, dtype)
-    projected = {
-        layer.patch_key: Projected(tokens, weights.key.to(device), weights.value.to(device))
-        for layer, weights in zip(cross_attention_layers(unet), adapter.layers, strict=True)
-    }
-    ours = patched.model_options["transformer_options"] | {"wrappers": patched.wrappers, "cond_or_uncond": [1, 0]}
+    tokens, projected = torch.cat([quality.uncond, quality.cond]).to(device, dtype), {}
+    for site, weights in zip(sites(base.diffusion_model), adapter.layers, strict=True):
+        there = Projected(tokens, weights.key.to(device), weights.value.to(device))
+        site.install(projected, lambda _, there=there: there)
+    ours = patched.model_options["transformer_options"] | {"wrappers": patched.wrappers, RUN: run}
     candidates = {
         "unpatched": {},
-        "projected in every call": {"patches_replace": {"attn2": projected}},
+        "projected in every call": {"patches_replace": projected},
         "ours": ours,
     }
-    time = torch.full((2,), 500.0, device=device)
+    sigma = torch.full((2,), 3.0, device=device)
     seconds = side_by_side(
         {
-            name: lambda options=options: unet(x, time, context=text, y=adm, transformer_options=dict(options))
+            name: lambda options=options: base.apply_model(
+                x, sigma, c_crossattn=text, y=adm, transformer_options={"cond_or_uncond": [1, 0], **options}
+            )
             for name, options in candidates.items()
         },
         rounds=3,
@@ -123,7 +130,7 @@ def whole_forward(model, adapter, device: torch.device, dtype: torch.dtype, size
     weights = sum(layer.key.nbytes + layer.value.nbytes for layer in adapter.layers)
     resident = [
         ["projected in every call", f"{weights / 2**20:.2f} MiB"],
-        ["ours", f"{application.resident_bytes() / 2**20:.2f} MiB"],
+        ["ours", f"{sum(kept.nbytes for kept in run.memory.values()) / 2**20:.2f} MiB"],
     ]
     forward = table([f"whole forward, {8 * size} px", *RATIOS], [["SDXL, 70 layers", *ratios(seconds)]])
     return forward + "\n\n" + table(["resident while sampling", "bytes"], resident)
@@ -132,11 +139,11 @@ def whole_forward(model, adapter, device: torch.device, dtype: torch.dtype, size
 def slider(model, adapter) -> str:
     """From a moved slider to a patched model."""
     tokens, values = tokens_of(adapter, 0.0), iter(range(1, 1000))
-    apply(model, tokens)
+    apply_adapter(model, tokens)
     seconds = side_by_side(
         {
-            "strength moved": lambda: apply(model, tokens),
-            "quality moved": lambda: apply(model, tokens_of(adapter, next(values) / 100)),
+            "strength moved": lambda: apply_adapter(model, tokens),
+            "quality moved": lambda: apply_adapter(model, tokens_of(adapter, next(values) / 100)),
         },
         rounds=7,
     )
@@ -230,7 +237,7 @@ def sdxl(device: torch.device, dtype: torch.dtype):
 
 
 def random_adapter(model, dtype: torch.dtype):
-    layers = cross_attention_layers(model.model.diffusion_model)
+    layers = sites(model.model.diffusion_model)
     draw = Draw(torch.device("cpu"), torch.float16)
     weights = tuple(
         LayerWeights(draw(layer.width, CONTEXT), draw(layer.width, CONTEXT)) for layer in layers
@@ -246,13 +253,6 @@ def random_adapter(model, dtype: torch.dtype):
 
 def tokens_of(adapter, z: float):
     return embed_quality(adapter, torch.tensor([[z]]))
-
-
-def apply(model, tokens):
-    """The patched model and its application."""
-    patched = apply_adapter(model, tokens)
-    (wrapper,) = [wrapper for wrappers in patched.wrappers["diffusion_model"].values() for wrapper in wrappers]
-    return patched, wrapper.__self__
 
 
 if __name__ == "__main__":
