@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from scipy.stats import ConstantInputWarning, spearmanr
+
+from ..optional import needed
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,9 @@ class Response:
 
     def plot(self) -> torch.Tensor:
         """Single pictures as dots, level means with their standard deviation as a line, ``[1, H, W, 3]`` in 0…1."""
+        with needed("matplotlib"):
+            from matplotlib.backends.backend_agg import FigureCanvasAgg
+            from matplotlib.figure import Figure
         figure = Figure(figsize=(6.4, 4.4), dpi=100, layout="constrained")
         canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
         spread = [np.nanstd(self.measured[self.requested == level]) for level in self.levels]
@@ -78,6 +80,8 @@ class Response:
 def _rho(requested: np.ndarray, measured: np.ndarray) -> float:
     if len(requested) < 2:
         return float("nan")
+    with needed("scipy"):
+        from scipy.stats import ConstantInputWarning, spearmanr
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantInputWarning)
         return float(spearmanr(requested, measured, nan_policy="omit").statistic)

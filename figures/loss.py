@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+
+from ..optional import needed
 
 SPAN = 0.05  # of the smoothed line, as a share of the steps
 
 
 def plot_losses(steps: list[int], losses: list[float], title: str) -> torch.Tensor:
     """Single steps as dots and their moving average as a line, ``[1, H, W, 3]`` in 0…1."""
+    with needed("matplotlib"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
     figure = Figure(figsize=(6.4, 4.4), dpi=100, layout="constrained")
     canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
     axes.scatter(steps, losses, s=6, alpha=0.35, color="tab:gray", label="steps")

@@ -17,18 +17,19 @@ from pathlib import Path
 from threading import Lock
 from urllib.parse import unquote, urlparse
 
-import clip
-import pyiqa.archs
-import pyiqa.archs.arch_util
-import pyiqa.archs.clip_model
-import pyiqa.utils.download_util
-import timm
 import torch
 import torchvision
-from pyiqa.default_model_configs import DEFAULT_CONFIGS
 from torch import nn
 
 from . import catalogue, taps, weights
+from .architectures import import_architecture, importing_pyiqa
+
+with importing_pyiqa():
+    import pyiqa.archs
+    import pyiqa.archs.arch_util
+    import pyiqa.archs.clip_model
+    import pyiqa.utils.download_util
+    from pyiqa.default_model_configs import DEFAULT_CONFIGS
 
 # embed_dim, image_resolution, vision_layers, vision_width, vision_patch_size, context_length, vocab_size,
 # transformer_width, transformer_heads, transformer_layers of OpenAI's CLIP (arXiv 2103.00020, tables 19 and 20)
@@ -55,7 +56,7 @@ def build(metric: str, files: Mapping[str, Path], tap: str = "") -> nn.Module:
     architecture = options["type"]
     # a graph runs in inference mode, whose tensors (pyiqa keeps some that are no parameters) allow no gradient guidance
     with _one_at_a_time, torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.no_grad():
-        pyiqa.archs._lazy_import_arch(architecture)  # its module must exist before it can be redirected
+        import_architecture(architecture)  # its module must exist before it can be redirected
         with _redirected(_Files(files)):
             try:
                 net = pyiqa.archs.build_network(options)
@@ -147,8 +148,10 @@ def _redirected(files: _Files) -> Iterator[None]:
                 replace(module, "create_swin", _without_weights(module.create_swin))
             if hasattr(module, "DEFAULT_CACHE_DIR"):  # LIQE keeps there what it derived from other weights
                 replace(module, "DEFAULT_CACHE_DIR", stack.enter_context(tempfile.TemporaryDirectory()))
-        replace(clip, "load", lambda name, *_, **__: (files.clip(clip.model.CLIP, name), None))
-        replace(timm, "create_model", _without_weights(timm.create_model))
+        if clip := sys.modules.get("clip"):  # imported by the architectures that need them
+            replace(clip, "load", lambda name, *_, **__: (files.clip(clip.model.CLIP, name), None))
+        if timm := sys.modules.get("timm"):
+            replace(timm, "create_model", _without_weights(timm.create_model))
         for name in ("resnet18", "resnet34", "resnet50", "vgg16"):
             replace(torchvision.models, name, _without_weights(getattr(torchvision.models, name)))
         replace(torch, "load", files.content)

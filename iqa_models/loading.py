@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from . import catalogue, weights
 from .catalogue import Entry
-from .download import download
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +70,12 @@ def load_iqa_model(name: str, download_if_missing: bool = False) -> IQAModel:
     absent = [file for file in entry.weights if files[file.name] is None]
     if absent and not download_if_missing:
         raise weights.missing(entry.name, absent)
-    files |= {file.name: download(file) for file in absent}
-    from . import construction
+    from . import construction  # pyiqa, and the network: only where they are used
+
+    if absent:
+        from .download import download
+
+        files |= {file.name: download(file) for file in absent}
 
     net = construction.build(entry.name, files, entry.layer.name if entry.layer else "")
     device = comfy.model_management.get_torch_device()

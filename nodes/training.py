@@ -18,6 +18,7 @@ from ..adapter.adapter import Adapter
 from ..figures.loss import plot_losses
 from ..iqa_models.batches import PROTOCOLS
 from ..iqa_models.loading import IQAModel
+from ..optional import needed
 from ..pictures.reading import find_pictures
 from ..training.checked import parse_mapping
 from ..training.run import RunSettings, train_on_pictures
@@ -217,6 +218,8 @@ class IQAAdapterTrain(io.ComfyNode):
         settings: str = "",
         initial: Adapter | None = None,
     ) -> io.NodeOutput:
+        with needed("matplotlib"):  # draws the losses at the end, when it would be a pity to learn that it is missing
+            import matplotlib.figure  # noqa: F401
         given = {
             "steps": steps,
             "batch_size": batch_size,

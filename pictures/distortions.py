@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import math
 
-import kornia
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+
+from ..optional import needed
 
 KINDS = (
     "clean",
@@ -86,6 +87,8 @@ def _angles(count: int, generator: torch.Generator | None) -> torch.Tensor:
 
 
 def _gaussian_blur(images, severity, generator):
+    with needed("kornia"):
+        import kornia
     sigma = (severity * 0.04 * _side(images)).clamp_min(1e-3)
     size = 2 * math.ceil(3 * float(sigma.max())) + 1
     return kornia.filters.gaussian_blur2d(images, (size, size), sigma[:, None].expand(-1, 2), border_type="replicate")
@@ -93,6 +96,8 @@ def _gaussian_blur(images, severity, generator):
 
 def _motion_blur(images, severity, generator):
     """Uniform motion; lengths between two odd kernel sizes are blends of both, so that length is continuous."""
+    with needed("kornia"):
+        import kornia
     half = severity * 0.11 * _side(images)
     angle = _angles(len(images), generator)
     blurred = torch.empty_like(images)
@@ -134,6 +139,8 @@ def _pixelation(images, severity, generator):
 
 def _colour_shift(images, severity, generator):
     """Red moves one way, blue the other, green stays."""
+    with needed("kornia"):
+        import kornia
     angle = torch.deg2rad(_angles(len(images), generator))
     offset = torch.stack([angle.cos(), angle.sin()], 1) * (severity * 0.06 * _side(images))[:, None]
     red, green, blue = images.split(1, 1)
@@ -144,6 +151,8 @@ def _colour_shift(images, severity, generator):
 
 
 def _contrast_loss(images, severity, generator):
+    with needed("kornia"):
+        import kornia
     return kornia.enhance.adjust_contrast_with_mean_subtraction(images, 1 - 0.85 * severity)
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import comfy.sd
 import numpy as np
 import torch
-from accelerate import PartialState
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -24,6 +23,7 @@ from torch.utils.data import Dataset
 from ..adapter.metadata import Metadata
 from ..iqa_models.features import extract_features
 from ..iqa_models.loading import IQAModel
+from ..optional import needed
 from ..pictures.cropping import bucket_sizes, centre_crop, nearest_bucket, other_crop, scale_to_cover
 from ..pictures.distortions import distort_randomly
 from ..pictures.reading import Picture, captioned
@@ -103,6 +103,8 @@ class TrainingSet(Dataset):
         """Fill the cache; every process does its share, texts first, so that models change places in memory once."""
         if not self.settings.cache:
             return
+        with needed("accelerate"):
+            from accelerate import PartialState
         processes = PartialState()
         rank, count = processes.process_index, processes.num_processes
         captions = sorted({picture.caption for picture in self.pictures})[rank::count]

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import comfy.model_management
 import torch
-from accelerate import Accelerator
-from accelerate.utils import is_tensorboard_available
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -19,6 +17,7 @@ from ..adapter.adapter import Adapter
 from ..adapter.checkpoint import save_adapter
 from ..adapter.metadata import Metadata
 from ..adapter.sites import family, sites
+from ..optional import needed
 from .objective import Objective, recomputed_blocks
 from .settings import TrainingSettings
 from .state import CHECKPOINT, LossLog, TrainingState
@@ -108,6 +107,9 @@ class _Run:
         empty_text: Mapping[str, Tensor],
         initial: Adapter | None,
     ):
+        with needed("accelerate"):
+            from accelerate import Accelerator
+            from accelerate.utils import is_tensorboard_available
         self.settings, self.folder, self.metadata = settings, folder, metadata
         self.accelerator = Accelerator(
             cpu=model.load_device.type == "cpu",

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import comfy.sd
-from accelerate import PartialState
 from comfy.model_patcher import ModelPatcher
 
 from ..adapter.adapter import Adapter
 from ..iqa_models.loading import load_iqa_model
+from ..optional import needed
 from ..pictures.reading import Picture
 from .checked import make_settings
 from .data_settings import DataSettings, SampleSettings
@@ -68,6 +68,8 @@ def train_on_pictures(
         progress, initial, should_stop: see :func:`.loop.train`, also for what is raised.
         show: called with the step and the file of every sample sheet.
     """
+    with needed("accelerate"):
+        from accelerate import PartialState
     model, clip, vae = models
     iqa_model = load_iqa_model(table.contents.models[0]) if settings.data.drawn else None
     data = TrainingSet(

@@ -10,13 +10,13 @@ from typing import Protocol
 
 import comfy.model_management
 import torch
-from accelerate import PartialState
 from torch import Tensor
 
 from ..iqa_models.batches import check_images, model_input
 from ..iqa_models.features import Features, extract_features
 from ..iqa_models.loading import IQAModel
 from ..iqa_models.scoring import score_images
+from ..optional import needed
 from ..pictures.reading import Picture
 from . import table
 from .table import Contents, Rows
@@ -66,6 +66,8 @@ def score_dataset(
     if features and len(models) != 1:
         raise ValueError(f"A table of activations is of one IQA model, not of {len(models)}.")
     device = comfy.model_management.get_torch_device()
+    with needed("accelerate"):
+        from accelerate import PartialState
     processes = PartialState(cpu=device.type == "cpu")
     scorer = _Scorer(models, features, protocol, layer, pooling)
     folder = Path(folder)

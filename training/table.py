@@ -20,13 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet as parquet
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..iqa_models import catalogue
+from ..optional import needed
 from ..quality.statistics import MetricStatistics, unknown_metric
 
 CONTENTS, STATISTICS, UNREADABLE = "table.json", "statistics.json", "unreadable.txt"
@@ -98,6 +97,9 @@ class Rows:
 
     def write(self, folder: Path, number: int, contents: Contents) -> None:
         """Add a shard; it is there when it is complete."""
+        with needed("pyarrow"):
+            import pyarrow
+            import pyarrow.parquet as parquet
         columns = {"key": self.keys, "width": self.sizes[:, 0].numpy(), "height": self.sizes[:, 1].numpy()}
         path = folder / f"{number:06d}.parquet"
         if contents.kind == "reference":
@@ -113,6 +115,8 @@ class Rows:
     @classmethod
     def read(cls, path: Path, contents: Contents) -> Rows:
         """Inverse of :meth:`write`."""
+        with needed("pyarrow"):
+            import pyarrow.parquet as parquet
         table = parquet.read_table(path)
         sizes = torch.stack([torch.from_numpy(table[name].to_numpy().copy()) for name in ("width", "height")], 1)
         if contents.kind == "reference":
@@ -130,6 +134,8 @@ def shards(folder: Path) -> list[Path]:
 
 def keys(folder: Path) -> set[str]:
     """Of the pictures that were scored."""
+    with needed("pyarrow"):
+        import pyarrow.parquet as parquet
     return {key for path in shards(folder) for key in parquet.read_table(path, columns=["key"])["key"].to_pylist()}
 
 

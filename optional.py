@@ -1,0 +1,37 @@
+"""Packages that ComfyUI does not bring: imported where a node needs them, and missed in one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+INSTALL = Path(__file__).resolve().parent / "install.py"
+
+
+@contextlib.contextmanager
+def needed(package: str) -> Iterator[None]:
+    """Put around imports of a package inside the function that uses it::
+
+        with needed("matplotlib"):
+            from matplotlib.figure import Figure
+
+    Raises:
+        ImportError: the package, or one that it needs, is missing or broken; the message says what to run.
+    """
+    try:
+        yield
+    except Exception as error:  # a package built for another numpy may raise anything while it is imported
+        raise ImportError(_what_to_do(package, error), name=package) from error
+
+
+def _what_to_do(package: str, error: Exception) -> str:
+    missing = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else ""
+    if not missing or missing in sys.modules:  # there, but without what is asked of it
+        return (
+            f"{package} is installed but cannot be imported ({type(error).__name__}: {error}). Repair it with:  "
+            f'"{sys.executable}" -m pip install --force-reinstall --no-deps {package}'
+        )
+    what = package if missing == package else f"{missing}, which {package} needs,"
+    return f'{what} is not installed. Install what is missing with:  "{sys.executable}" "{INSTALL}"'
