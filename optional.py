@@ -28,7 +28,7 @@ def needed(package: str) -> Iterator[None]:
 
 def _what_to_do(package: str, error: Exception) -> str:
     missing = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else ""
-    if not missing or missing in sys.modules:  # there, but without what is asked of it
+    if not missing or sys.modules.get(missing):  # there, but without what is asked of it
         return (
             f"{package} is installed but cannot be imported ({type(error).__name__}: {error}). Repair it with:  "
             f'"{sys.executable}" -m pip install --force-reinstall --no-deps {package}'

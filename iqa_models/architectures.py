@@ -60,4 +60,7 @@ def import_architecture(name: str) -> None:
 
 
 def _installed(package: str) -> bool:
-    return package in sys.modules or importlib.util.find_spec(package) is not None
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ImportError:  # something that hides packages says so
+        return False
