@@ -53,7 +53,8 @@ def write_json(path: str | Path, content: object) -> None:
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
     """A ``.safetensors`` file."""
     with written_whole(path) as temporary:
-        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, temporary, header)
+        contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        save_file(contiguous, temporary, None if header is None else dict(header))
 
 
 def _umask() -> int:

@@ -27,11 +27,12 @@ def needed(package: str) -> Iterator[None]:
 
 
 def _what_to_do(package: str, error: Exception) -> str:
+    command = f'"{sys.executable}" "{INSTALL}"'
     missing = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else ""
     if not missing or sys.modules.get(missing):  # there, but without what is asked of it
         return (
-            f"{package} is installed but cannot be imported ({type(error).__name__}: {error}). Repair it with:  "
-            f'"{sys.executable}" -m pip install --force-reinstall --no-deps {package}'
+            f"{package} is installed but cannot be imported ({type(error).__name__}: {error}). What is wrong with the "
+            f"pack's packages is said by:  {command}"
         )
     what = package if missing == package else f"{missing}, which {package} needs,"
-    return f'{what} is not installed. Install what is missing with:  "{sys.executable}" "{INSTALL}"'
+    return f"{what} is not installed. Install what is missing with:  {command}"

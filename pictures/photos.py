@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from ..optional import needed
+
 _SKIMAGE = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png", "ihc.png", "brick.png",
             "grass.png", "gravel.png", "hubble_deep_field.jpg")  # fmt: skip
 _SKLEARN = ("china.jpg", "flower.jpg")
@@ -47,8 +49,8 @@ def photo_crops(crops: int, size: int = 64, seed: int = 0) -> torch.Tensor:
 
 
 def _skimage_folder() -> Path:
-    import skimage
-
+    with needed("skimage"):
+        import skimage
     return Path(skimage.__file__).parent / "data"
 
 

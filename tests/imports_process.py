@@ -70,6 +70,9 @@ class Uses:
     def clean(self):
         return run("IQAQuickstartPicture", picture="scene", distortion="clean", severity=0.5, seed=0)
 
+    def photo(self):
+        return run("IQAQuickstartPicture", picture="cat", distortion="clean", severity=0.5, seed=0)
+
     def distorted(self):
         return run("IQAQuickstartPicture", picture="scene", distortion="gaussian_blur", severity=0.5, seed=0)
 

@@ -5,15 +5,19 @@ from pathlib import Path
 from unittest.mock import patch
 from urllib.parse import unquote, urlparse
 
-import clip
-import pyiqa
-import pyiqa.archs.arch_util
-import pyiqa.archs.clip_model
-import pyiqa.utils.download_util
 import timm
 import torch
 import torchvision
-from pyiqa.default_model_configs import DEFAULT_CONFIGS
+
+from iqa_adapter.iqa_models.architectures import import_architecture, importing_pyiqa
+
+with importing_pyiqa():
+    import clip
+    import pyiqa
+    import pyiqa.archs.arch_util
+    import pyiqa.archs.clip_model
+    import pyiqa.utils.download_util
+    from pyiqa.default_model_configs import DEFAULT_CONFIGS
 
 
 def metric(name: str, folder: Path, cache: Path):
@@ -33,7 +37,7 @@ def metric(name: str, folder: Path, cache: Path):
             read_into(net, path(url), *arguments, **options)
 
     read_into = pyiqa.archs.arch_util.load_pretrained_network
-    pyiqa.archs._lazy_import_arch(DEFAULT_CONFIGS[name]["metric_opts"]["type"])
+    import_architecture(DEFAULT_CONFIGS[name]["metric_opts"]["type"])
     substitutes = [
         (pyiqa.archs.clip_model, "_download", path),
         (clip.clip, "_download", path),
