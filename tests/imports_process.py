@@ -1,7 +1,8 @@
 """ComfyUI with the pack where packages are not installed: what some nodes do there, as JSON lines.
 
-Usage: ``imports_process.py PACKAGE,PACKAGE …``; one line per argument, ``none`` hides nothing. ComfyUI is started once;
-every argument gets a fork of it, in which ComfyUI's own loader loads the pack.
+Usage: ``imports_process.py PACKAGE,PACKAGE …``; one line per argument, ``none`` hides nothing, and ``PACKAGE:use,use``
+tries other uses than the usual ones. ComfyUI is started once; every argument gets a fork of it, in which ComfyUI's own
+loader loads the pack.
 """
 
 import asyncio
@@ -40,6 +41,9 @@ def hide(packages: set[str]) -> None:
     sys.meta_path[sys.meta_path.index(PathFinder)] = Rest
     for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
         del sys.modules[name]
+
+
+USUAL = ("adapter", "quickstart", "clean", "photo", "distorted", "piqe", "scores", "curve", "table", "train")
 
 
 class Brightness(torch.nn.Module):
@@ -92,6 +96,16 @@ class Uses:
             table = {"kind": "scores", "protocol": "as is", "name": f"table-{os.getpid()}"}
             return run("IQAScoreDataset", pictures=folder, iqa_model=self.brightness(), **table)
 
+    def topiq(self):
+        self.import_architecture("CFANet")
+
+    def clipiqa(self):
+        self.import_architecture("CLIPIQA")
+
+    def import_architecture(self, name):
+        import_module(f"{self.room.__name__}.iqa_models.architectures").import_architecture(name)
+        assert name in sys.modules["pyiqa.archs"].ARCH_REGISTRY
+
     def train(self):  # gets as far as its first check
         return run("IQAAdapterTrain", **dict.fromkeys(["model", "clip", "vae", "initial"]), pictures="nowhere",
                    table="nowhere", name="imports", steps=1, batch_size=1, learning_rate=1e-4, resolution=64, seed=0,
@@ -115,25 +129,24 @@ def outcome(use) -> str:
     return "runs"
 
 
-def report(packages: set[str]) -> dict:
+def report(packages: set[str], names: tuple[str, ...]) -> dict:
     hide(packages)
     before = set(nodes.NODE_CLASS_MAPPINGS)
     loaded = asyncio.run(nodes.load_custom_node(str(comfyui_runtime.pack_folder())))
     own = sorted(set(nodes.NODE_CLASS_MAPPINGS) - before)
     imported = {name.partition(".")[0] for name in sys.modules}
     uses = Uses()
-    names = [name for name in vars(Uses) if not name.startswith("_") and name != "brightness"]
     outcomes = {name: outcome(getattr(uses, name)) for name in names}
     return {"loaded": loaded, "nodes": own, "imported": sorted(imported), "outcomes": outcomes}
 
 
-def in_a_fork(packages: set[str]) -> None:
+def in_a_fork(argument: str) -> None:
     sys.stdout.flush()
     if child := os.fork():
         os.waitpid(child, 0)
         return
-    line = json.dumps(report(packages))
-    print(line, flush=True)
+    hidden, _, uses = argument.partition(":")
+    print(json.dumps(report(set(hidden.split(",")), tuple(uses.split(",")) if uses else USUAL)), flush=True)
     os._exit(0)
 
 
@@ -141,4 +154,4 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as output:
         folder_paths.set_output_directory(output)
         for argument in sys.argv[1:]:
-            in_a_fork(set(argument.split(",")))
+            in_a_fork(argument)

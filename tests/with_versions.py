@@ -21,10 +21,13 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".runtime" / "versions"
 PYIQA = {name: [name.replace("-", "==", 1)] for name in ("pyiqa-0.1.15.post2", "pyiqa-0.1.16")}
 TRANSFORMERS = {
-    "transformers-4": ["transformers==4.57.6", "huggingface_hub==0.36.0", "tokenizers==0.22.1"],
+    "transformers-4": [  # and what of the tests' own packages goes with it
+        *("transformers==4.57.6", "huggingface_hub==0.36.0", "tokenizers==0.22.1"),
+        *("diffusers==0.36.0", "peft==0.18.0", "datasets==4.4.1"),
+    ],
     "transformers-5": [],  # the environment's
 }
-IQA_TESTS = ["tests/unit", "-k", "iqa_models", "-q"]
+IQA_TESTS = ["-q", *map(str, sorted(ROOT.glob("tests/unit/test_iqa_models_*.py")))]
 
 
 def packages(name: str, requirements: list[str]) -> Path:

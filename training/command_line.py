@@ -11,11 +11,11 @@ from pathlib import Path
 
 import comfy.sd
 import folder_paths
-from accelerate import PartialState
 from tqdm import tqdm
 
 from ..adapter.checkpoint import load_adapter
 from ..iqa_models.loading import load_iqa_model
+from ..optional import needed
 from ..pictures.reading import find_pictures
 from .checked import parse_mapping
 from .loop import TrainingDiverged, TrainingStopped
@@ -23,6 +23,9 @@ from .run import RunSettings, train_on_pictures
 from .score_set import score_dataset
 from .state import CHECKPOINT
 from .table import ScoredTable
+
+with needed("accelerate"):
+    from accelerate import PartialState
 
 INTERRUPTED = 130  # exit status of a shell's commands after Ctrl-C
 

@@ -22,11 +22,14 @@ NEEDED_BY = {  # uses of imports_process.py that fail without it
 ALL = ",".join(NEEDED_BY)
 NOT_OF_PIQE = "matplotlib,accelerate,pyarrow,kornia,timm,clip,facexlib,pkg_resources,bitsandbytes,datasets"
 
+STOOD_IN_FOR = "facexlib,pkg_resources,transformers,datasets:topiq,clipiqa"
+NO_TIMM = "timm:topiq"
+
 
 @pytest.fixture(scope="module")
 def reports():
     """What imports_process.py says, by the packages that were hidden."""
-    arguments = ["none", *NEEDED_BY, ALL, NOT_OF_PIQE]
+    arguments = ["none", *NEEDED_BY, ALL, NOT_OF_PIQE, STOOD_IN_FOR, NO_TIMM]
     done = subprocess.run([sys.executable, PROCESS, *arguments], capture_output=True, text=True, timeout=300)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert len(lines) == len(arguments), done.stderr[-3000:]
@@ -65,6 +68,14 @@ def test_without_any_of_them_adapters_and_the_quickstart_work(reports):
 
 def test_pyiqa_is_not_asked_for_packages_that_a_metric_does_not_use(reports):
     assert reports[NOT_OF_PIQE]["outcomes"]["piqe"] == "runs"
+
+
+def test_learned_metrics_do_without_packages_that_pyiqa_names_and_never_uses(reports):
+    assert reports[STOOD_IN_FOR]["outcomes"] == {"topiq": "runs", "clipiqa": "runs"}
+
+
+def test_a_missing_backbone_library_is_named(reports):
+    assert "timm, which pyiqa needs, is not installed" in reports[NO_TIMM]["outcomes"]["topiq"]
 
 
 def test_a_package_that_is_needed_by_the_package_is_named():

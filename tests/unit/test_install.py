@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import venv
 import zipfile
@@ -68,7 +69,7 @@ class Environment:
         self.index = folder / "index"
         self.python = next(path for path in folder.glob("venv/*/python*") if path.stem == "python")
         self.site = Path(self.run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
-        (self.site / "pip").symlink_to(Path(pip.__file__).parent)
+        shutil.copytree(Path(pip.__file__).parent, self.site / "pip")  # a link would let pip write through it
         for there, described in ((folder / "wheels", wheels), (self.index, index)):
             there.mkdir()
             for text, modules in described.items():
