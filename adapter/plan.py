@@ -65,7 +65,7 @@ def plan_of(application: Application, number: int, q: Tensor, extra_options: dic
 
 
 def _keys_values(application: Application, call: Call, rows: Sequence[Row], q: Tensor) -> Tensor:
-    """``[rows, T, 2 sum(C)]``; of the same rows in the same order only once in a sampling run."""
+    """``[rows, T, 2 sum(C)]``; what a run keeps of it on the device does not grow with the batch."""
     tokens = [application.tokens_of(call.conditioning(row.position, row.uuid).get(QUALITY, ())) for row in rows]
     sources = list(dict.fromkeys(tokens))
     first, count = {}, 0
@@ -82,8 +82,8 @@ def _keys_values(application: Application, call: Call, rows: Sequence[Row], q: T
     if places == list(range(count)):
         return memory[key]
     if (key, tuple(places)) not in memory:
-        memory[key, tuple(places)] = memory[key].index_select(0, torch.tensor(places, device=q.device))
-    return memory[key, tuple(places)]
+        memory[key, tuple(places)] = torch.tensor(places, device=q.device)
+    return memory[key].index_select(0, memory[key, tuple(places)])
 
 
 def _turn(row: Row, count: int) -> int:

@@ -1,6 +1,8 @@
 """Adapters beside LoRA, ControlNet, other patches, other branches of the graph, other dtypes, and themselves."""
 
 import copy
+import gc
+import weakref
 
 import comfy.cldm.cldm
 import comfy.controlnet
@@ -18,7 +20,8 @@ from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from nodes import ControlNetApplyAdvanced
 from sampling import cfg_guider, denoise_once, observe
 
-from iqa_adapter.adapter import apply, attention, rows
+from iqa_adapter.adapter import apply, attention
+from iqa_adapter.adapter.call import RUN
 
 TARGET = (1.0, -0.5)
 
@@ -172,24 +175,22 @@ def test_unloaded_and_reloaded_between_runs(model, tokens):
 
 def test_nothing_stays_on_the_device_after_sampling(model, tokens):
     patched = apply.apply_adapter(model, tokens)
-    (application,) = {
-        wrapper.__self__
-        for wrappers in patched.wrappers["diffusion_model"].values()
-        for wrapper in wrappers
-        if isinstance(wrapper.__self__, rows.Application)
-    }
-    sizes = []
+    runs = []
 
-    def measure(run, args):
-        output = run(args["input"], args["timestep"], **args["c"])
-        sizes.append(application.resident_bytes())
+    def measure(forward, args):
+        output = forward(args["input"], args["timestep"], **args["c"])
+        runs.append(weakref.ref(args["c"]["transformer_options"][RUN]))
+        tables = [kept for kept in runs[-1]().memory.values() if kept.is_floating_point()]
+        sizes.append(sum(kept.nbytes for kept in tables))
         return output
 
+    sizes: list[int] = []
     patched.set_model_unet_function_wrapper(measure)
     predict(patched, batch=3)
     width = sum(len(layer.key) for layer in tokens.adapter.layers)
     assert sizes == [2 * 2 * 2 * width * 4]  # two sides, K' and V', two tokens, float32: not times the batch
-    assert application.resident_bytes() == 0
+    gc.collect()
+    assert runs[0]() is None
 
 
 def double(q, k, v, extra_options):

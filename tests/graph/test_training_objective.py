@@ -173,7 +173,7 @@ def test_quickstart_model():
     models.randomise(base.diffusion_model)
     device = torch.device("cpu")
     target = objective.Objective(comfy.model_patcher.ModelPatcher(base, device, device), "float32")
-    width = target.layers[0].context_width
+    width = target.sites[0].context_width
     learning, data = learner(target, 3), batch(channels=12, size=32, context_width=width, quality=3)
     sigma = base.model_sampling.sigmas[[0, 456, 999]][:, None, None, None]
     angle = sigma.atan()  # v = cos(angle) noise - sin(angle) latent
