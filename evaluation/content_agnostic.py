@@ -18,8 +18,7 @@ from torch import Tensor
 
 from ..iqa_models.features import extract_features
 from ..iqa_models.loading import load_iqa_model
-from ..pictures import photos
-from ..quickstart import distortions
+from ..pictures import distortions, photos
 
 SEVERITY = 0.6
 

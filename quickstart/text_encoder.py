@@ -12,7 +12,7 @@ import comfy.supported_models_base
 import torch
 from comfy.ldm.modules.attention import optimized_attention_for_device
 
-from .captions import WORDS, words
+from .world import WORDS, words
 
 PAD, END, UNKNOWN = 0, 1, 2
 VOCABULARY = {"<pad>": PAD, "<end>": END, "<unknown>": UNKNOWN, **{word: i for i, word in enumerate(WORDS, 3)}}

@@ -8,10 +8,10 @@ import torch
 from scipy.stats import spearmanr
 
 from iqa_adapter.evaluation import measures
-from iqa_adapter.quickstart import iqa
+from iqa_adapter.pictures.distortions import KINDS as kinds
+from iqa_adapter.pictures.distortions import distort
 from iqa_adapter.quickstart import world as scenes
-from iqa_adapter.quickstart.distortions import KINDS as kinds
-from iqa_adapter.quickstart.distortions import distort
+from iqa_adapter.quickstart.making import iqa
 from iqa_adapter.quickstart.making import procedural as leaves
 from iqa_adapter.quickstart.rendering import render
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from iqa_adapter.quickstart.making import base_training, scene_cache
+from iqa_adapter.quickstart.making import base_training, procedural
 from iqa_adapter.quickstart.making.export import write_weights
 
 SETTINGS = base_training.Settings(batch=4)
@@ -11,8 +11,8 @@ SETTINGS = base_training.Settings(batch=4)
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):
-    monkeypatch.setattr(scene_cache, "CHUNK", 32)
-    scene_cache.make_scene_cache(tmp_path / "scenes", 32)
+    monkeypatch.setattr(procedural, "CHUNK", 32)
+    procedural.make_procedural(tmp_path / "scenes", 32)
     return tmp_path
 
 
