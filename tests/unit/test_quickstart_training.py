@@ -12,7 +12,7 @@ SETTINGS = base_training.Settings(batch=4)
 @pytest.fixture
 def work(tmp_path, monkeypatch):
     monkeypatch.setattr(procedural, "CHUNK", 32)
-    procedural.make_procedural(tmp_path / "scenes", 32)
+    procedural.make_scene_cache(tmp_path / "scenes", 32)
     return tmp_path
 
 
