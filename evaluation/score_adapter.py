@@ -63,6 +63,6 @@ def evaluate_score(evaluation: Evaluation, base: torch.Tensor) -> list[str]:
 
 @torch.no_grad()
 def diversity(evaluation: Evaluation, pictures: torch.Tensor) -> float:
-    """Mean distance of two pictures of the same prompt, in the features that tell the reader what they show."""
+    """Mean distance of two pictures of the same prompt, in the reader's features of what they show."""
     groups = evaluation.reader.content(pictures).unflatten(0, (-1, SEEDS_PER_PROMPT))
     return torch.stack([torch.pdist(group).mean() for group in groups]).mean().item()

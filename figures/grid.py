@@ -73,7 +73,7 @@ def sheet(images: torch.Tensor, columns: int, zoom: int = 1) -> torch.Tensor:
 
 
 def stacked(images: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Pictures ``[1, H, W, 3]`` of any sizes below each other, flush left on white."""
+    """Pictures ``[1, H, W, 3]`` of any sizes below each other, aligned left on white."""
     width = max(image.shape[2] for image in images)
     return torch.cat([F.pad(image, (0, 0, 0, width - image.shape[2]), value=1) for image in images], 1)
 

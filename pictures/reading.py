@@ -49,7 +49,7 @@ class Picture:
     size: int | None = None
 
     def read(self) -> Tensor:
-        """Pixels ``[H, W, 3]``, 0...1, turned as the camera says, transparency over white.
+        """Pixels ``[H, W, 3]``, 0...1, rotated by EXIF orientation, transparency over white.
 
         Raises:
             UnreadablePicture: with the reason.

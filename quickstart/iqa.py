@@ -1,4 +1,4 @@
-"""The quickstart's IQA model: pyiqa's NIMA, trained to tell from a picture alone what full-reference metrics say."""
+"""The quickstart's IQA model: pyiqa's NIMA, trained to predict full-reference metrics from a picture alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The attribute reader: tells what a picture shows and how it is distorted.
+"""The attribute reader: recognises what a picture shows and how it is distorted.
 
 It measures results; nothing is trained with its help.
 """
@@ -50,9 +50,9 @@ class AttributeReader(nn.Module):
         return torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
 
     def content(self, images: torch.Tensor) -> torch.Tensor:
-        """What of the features the heads of the five attributes see: ``[N, 30]``, in an orthonormal basis.
+        """Features projected onto what the heads of the five attributes use: ``[N, 30]``, in an orthonormal basis.
 
-        The rest tells how a picture is distorted.
+        What they do not use depends on how a picture is distorted.
         """
         heads = torch.cat([self.heads[name].weight for name in ATTRIBUTES])
         return self.features(images) @ torch.linalg.qr(heads.T).Q

@@ -1,7 +1,7 @@
 """What the quickstart draws: scenes, the sentences that describe them, and the words of these sentences.
 
 A scene is one or two objects (colour × shape × surface) on a background (colour × texture). It is fully determined by
-its attributes and its seed: attributes say *what* is there, the seed says where, how large and in which exact tones.
+its attributes and its seed: attributes are *what* is there, the seed decides where, how large and in which exact tones.
 """
 
 from __future__ import annotations

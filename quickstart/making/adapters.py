@@ -76,8 +76,8 @@ class MixedScenes(Dataset):
     def _distorted(self, clean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         return distort_randomly(clean, self.clean_share, torch.Generator().manual_seed(DISTORTION_SEED))
 
-    def as_the_base_saw(self) -> torch.Tensor:
-        """Mask ``[N]`` of pictures of which as large a share is clean as of those that the base model learned from."""
+    def like_base_training(self) -> torch.Tensor:
+        """Mask ``[N]`` of pictures of which the same share is clean as of the base model's training pictures."""
         clean = self.kinds == 0
         return ~clean | (clean.cumsum(0) <= (~clean).sum() * CLEAN_SHARE / (1 - CLEAN_SHARE))
 
@@ -90,10 +90,10 @@ def encode(clip, sentence: str) -> dict[str, torch.Tensor]:
 
 
 def measure_scores(scenes: MixedScenes, work: Path) -> tuple[torch.Tensor, Metadata]:
-    """Standardised quality and colourfulness of the training pictures; percentiles as the base saw them."""
+    """Standardised quality and colourfulness of the training pictures, with percentiles in the base's mixture."""
     model, _ = load_iqa(work)
     scores = torch.stack([quality(model, scenes.images), colourfulness(scenes.images)], 1)
-    ranked = scores[scenes.as_the_base_saw()]
+    ranked = scores[scenes.like_base_training()]
     known = [statistics(*each) for each in zip((IQA_MODEL, "colourfulness"), scores.T, ranked.T, strict=True)]
     mean, std = (torch.tensor([getattr(metric, field) for metric in known]) for field in ("mean", "std"))
     return (scores - mean) / std, Metadata(metrics=tuple(metric.to_json() for metric in known))
@@ -137,8 +137,8 @@ class AdapterTraining:
     """Of the training pictures; the others have one distortion each."""
 
 
-# Mild distortions score like clean pictures; more of the latter make the highest scores mean clean. Percentiles are of
-# the pictures that the base saw: of these here, half of all percentages would mean clean.
+# Mild distortions score like clean pictures; with more clean ones, the highest scores stand for clean. Percentiles are
+# those of the base's mixture: among the score adapter's pictures, everything from 50 % on would mean clean.
 SCORE_TRAINING = AdapterTraining(SCORE, measure_scores, clean_share=1 / 2)
 REFERENCE_TRAINING = AdapterTraining(REFERENCE, measure_references, clean_share=1 / 8)  # as many as of each distortion
 

@@ -74,13 +74,13 @@ class MixedQuality:
         pictures = self.cache.pictures(seeds)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         pictures, kinds, severities = distort_randomly(pictures, CLEAN_SHARE, generator)
-        told = (torch.rand(len(pictures), generator=generator) < self.settings.quality_told).float()
+        accompanied = (torch.rand(len(pictures), generator=generator) < self.settings.quality_told).float()
         captions = [
             "" if rng.random() < self.settings.text_dropout
             else caption(sample_scene(int(seed)), int(rng.integers(CAPTION_VARIANTS)))
             for seed in seeds
         ]  # fmt: skip
-        return pictures, captions, [kinds, severities, told]
+        return pictures, captions, [kinds, severities, accompanied]
 
 
 class BaseTraining:
@@ -148,7 +148,7 @@ class BaseTraining:
             torch.save(state, temporary)
 
     def facts(self) -> dict:
-        """What the header of the weights says about the training."""
+        """What the header of the weights records about the training."""
         return {
             "steps": self.step,
             "seconds_per_step": round(self.seconds / max(1, self.step), 3),
@@ -215,7 +215,7 @@ def train_base(work: Path, steps: int, on_checkpoint, every: int = 250) -> BaseT
 
     Args:
         work: holds ``scenes/`` and the checkpoint.
-        on_checkpoint: called with the training after each checkpoint, to draw samples.
+        on_checkpoint: called with the training after each checkpoint, to show pictures.
         every: steps between checkpoints.
     """
     training = BaseTraining(work, steps, Settings())

@@ -33,15 +33,15 @@ class Companion(nn.Module):
         found = sites(unet)
         self.widths, self.patches = widths(found), training_patches(found)
 
-    def options(self, kinds: torch.Tensor, severities: torch.Tensor, told: torch.Tensor) -> dict:
+    def options(self, kinds: torch.Tensor, severities: torch.Tensor, accompanied: torch.Tensor) -> dict:
         """``transformer_options`` of one forward.
 
         Args:
             kinds: ``[N]``, indices into ``KINDS``.
             severities: ``[N]``, 0…1; without meaning for clean pictures.
-            told: ``[N]``, 1 where the layers see the tokens and 0 where they do not.
+            accompanied: ``[N]``, 1 where the layers see the tokens and 0 where they do not.
         """
         amount = torch.where(kinds == 0, torch.ones_like(severities), severities)
         quality = F.one_hot(kinds, len(KINDS)) * amount[:, None]
-        keys_values = self.adapter(quality, torch.ones_like(quality[:, :1])) * told[:, None, None]
+        keys_values = self.adapter(quality, torch.ones_like(quality[:, :1])) * accompanied[:, None, None]
         return {PLAN: Plan(keys_values, self.widths), "patches_replace": self.patches}

@@ -1,8 +1,8 @@
 """Training of the quickstart's IQA model.
 
 The target is the mean of FSIM, GMSD and NLPD between the distorted and the clean picture, each brought to 0…1 first.
-Two further heads, dropped after training, name the distortion and tell its severity: without them the features would
-merge distortions of equal quality, which the reference adapter has to tell apart.
+Two further heads, dropped after training, classify the distortion and estimate its severity: without them the features
+would merge distortions of equal quality, which the reference adapter has to distinguish.
 """
 
 from __future__ import annotations
@@ -88,11 +88,11 @@ class _Heads(nn.Module):
 
     def loss(self, images: torch.Tensor, kinds: torch.Tensor, severity: torch.Tensor, target: torch.Tensor):
         scores, logits, severities = self(images)
-        told = severities.gather(1, kinds[:, None])[:, 0]
+        estimated = severities.gather(1, kinds[:, None])[:, 0]
         return (
             SCORE_WEIGHT * F.smooth_l1_loss(scores, target, beta=0.1)
             + F.cross_entropy(logits, kinds)
-            + SEVERITY_WEIGHT * ((told - severity) * (kinds > 0)).square().mean()
+            + SEVERITY_WEIGHT * ((estimated - severity) * (kinds > 0)).square().mean()
         )
 
 
@@ -144,22 +144,26 @@ def _augment(images: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def measure(heads: _Heads, file: Path) -> dict:
-    """Spearman's ρ with the target, in all and within each kind, how often the distortion is named, and the
-    correlation of told and true severities, mean over the kinds."""
+    """Agreement of scores and target, of estimated and true distortions.
+
+    Returns:
+        Spearman's ρ of score and target, among all pictures and within each kind; how often the kind is right; and the
+        correlation of estimated and true severities, mean over the kinds.
+    """
     images, kinds, severity, target = torch.load(file, weights_only=True)
     outputs = [heads(part.float() / 255) for part in images.split(100)]
     scores, logits, severities = (torch.cat(column) for column in zip(*outputs, strict=True))
-    within, told = {}, []
+    within, correlations = {}, []
     for index, kind in enumerate(KINDS[1:], 1):
         of_kind = kinds == index
         within[kind] = _rounded(spearmanr(scores[of_kind], target[of_kind]).statistic)
-        told.append(np.corrcoef(severities[of_kind, index], severity[of_kind])[0, 1])
+        correlations.append(np.corrcoef(severities[of_kind, index], severity[of_kind])[0, 1])
     return {
         "pictures": len(images),
         "spearman": _rounded(spearmanr(scores, target).statistic),
         "spearman_within": within,
         "kind_accuracy": _rounded((logits.argmax(1) == kinds).float().mean()),
-        "severity_correlation": _rounded(np.mean(told)),
+        "severity_correlation": _rounded(np.mean(correlations)),
     }
 
 

@@ -2,8 +2,8 @@
 
 Dead leaves are opaque shapes of many sizes, each with its own tone and grain. With a power law of radii they share
 edges and spectrum with natural images (Lee, Mumford and Huang, *Occlusion models for natural images*, IJCV 2001), and
-networks trained on them know photographs (Baradad et al., *Learning to see by looking at noise*, NeurIPS 2021). The IQA
-model and the reference adapter learn from them what the few objects of the scenes cannot teach.
+what networks learn from them holds for photographs (Baradad et al., *Learning to see by looking at noise*, NeurIPS
+2021). The IQA model and the reference adapter learn from them what the few objects of the scenes cannot teach.
 """
 
 from __future__ import annotations

@@ -107,8 +107,8 @@ def measure(reader: AttributeReader, things, count: int = 800) -> dict:
         for name, method in (("distorted", distort_randomly), ("drawn", WarpAndGrain(share=1).distort_randomly)):
             pictures, kinds, severity = method(clean, 1 / len(KINDS), torch.Generator().manual_seed(7))
             bad = kinds > 0
-            told = reader(pictures[bad])["severity"].gather(1, kinds[bad, None] - 1)[:, 0]
-            correlation = torch.corrcoef(torch.stack([told, severity[bad]]))[0, 1].item()
+            estimated = reader(pictures[bad])["severity"].gather(1, kinds[bad, None] - 1)[:, 0]
+            correlation = torch.corrcoef(torch.stack([estimated, severity[bad]]))[0, 1].item()
             result[name] = {**_accuracy(reader, pictures, truth, kinds), "severity_correlation": round(correlation, 4)}
     return result
 

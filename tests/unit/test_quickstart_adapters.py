@@ -25,7 +25,7 @@ def work(tmp_path_factory):
 @pytest.mark.parametrize("clean_share", [0.5, 0.8])
 def test_percentiles_do_not_follow_the_share_of_clean_pictures(work, clean_share):
     scenes = adapters.MixedScenes(work, clean_share)
-    mask = scenes.as_the_base_saw()
+    mask = scenes.like_base_training()
     assert mask[scenes.kinds > 0].all()
     kept = (scenes.kinds[mask] == 0).float().mean().item()
     assert kept == pytest.approx(adapters.CLEAN_SHARE, abs=1 / mask.sum().item())

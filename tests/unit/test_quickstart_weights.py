@@ -59,7 +59,7 @@ def test_reader_reads_clean_scenes(held_out):
         assert hits >= least, f"{name}: {hits:.2f}"
 
 
-def test_reader_tells_distortions_and_severities_in_warped_and_grainy_pictures(held_out):
+def test_reader_recognises_distortions_and_severities_in_warped_and_grainy_pictures(held_out):
     _, clean, *_ = held_out
     reader, _ = load_reader(WEIGHTS)
     torch.manual_seed(3)
@@ -70,8 +70,8 @@ def test_reader_tells_distortions_and_severities_in_warped_and_grainy_pictures(h
     visible = (kinds == 0) | (severity > 0.4)
     assert (seen["distortion"].argmax(1) == kinds)[visible].float().mean() > 0.8
     bad = kinds > 0
-    told = seen["severity"][bad, kinds[bad] - 1]
-    assert spearmanr(told, severity[bad]).statistic > 0.8
+    estimated = seen["severity"][bad, kinds[bad] - 1]
+    assert spearmanr(estimated, severity[bad]).statistic > 0.8
 
 
 def test_background_follows_the_prompt():
