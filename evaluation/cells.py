@@ -13,21 +13,27 @@ import numpy as np
 import torch
 
 from ..adapter.tokens import QualityTokens
-from ..quickstart.captions import prompt
-from ..quickstart.generation import CFG, SAMPLER, SCHEDULER, STEPS, Generator
+from ..files import written_whole
 from ..quickstart.iqa import load_iqa
-from ..quickstart.model import load_quickstart
+from ..quickstart.model import BASE_WEIGHTS, load_quickstart
 from ..quickstart.reader import ATTRIBUTES, AttributeReader, labels, load_reader
 from ..quickstart.rendering import render_pictures
-from ..quickstart.world import HELD_OUT_SEEDS, HELD_OUT_THINGS, Scene, sample_scene
+from ..quickstart.sampling import CFG, SAMPLER, SCHEDULER, STEPS, BatchSampler
+from ..quickstart.world import HELD_OUT_SEEDS, HELD_OUT_THINGS, Scene, prompt, sample_scene
 from .measures import untrained_measures
 
 SEEDS_PER_PROMPT = 8
 
 
 @dataclass
-class World:
-    """What is evaluated, and on what."""
+class Evaluation:
+    """The quickstart's models under evaluation, and the held-out prompts on which they are evaluated.
+
+    Args:
+        weights: folder of the quickstart's weights.
+        pictures: per cell, a multiple of ``SEEDS_PER_PROMPT``.
+        work: keeps the cells.
+    """
 
     weights: Path
     pictures: int
@@ -39,24 +45,27 @@ class World:
         distinct = [sample_scene(first + i, HELD_OUT_THINGS, two_objects=0) for i in range(count)]
         self.scenes = [scene for scene in distinct for _ in range(SEEDS_PER_PROMPT)]
         self.clean, self.other_clean = (self._clean_scenes(HELD_OUT_SEEDS.start + i * 10**6) for i in (1, 2))
-        self.generate = Generator(*load_quickstart(self.weights))
+        self.sample = BatchSampler(*load_quickstart(self.weights))
         self.iqa, _ = load_iqa(self.weights)
         self.reader, _ = load_reader(self.weights)
 
     def cell(self, name: str, tokens: QualityTokens | None = None, strength: float = 1.0) -> torch.Tensor:
-        """Pictures of every prompt and seed under one quality, ``[N, 3, 64, 64]``."""
-        key = hashlib.sha256((self.weights / "base.safetensors").read_bytes())
+        """Pictures of every prompt and seed under one quality, ``[N, 3, 64, 64]`` in 0…1.
+
+        Args:
+            name: of its file, which is kept apart by weights, sampling settings, tokens and strength as well.
+            tokens: one row per picture; None for the base model.
+        """
+        key = hashlib.sha256((self.weights / BASE_WEIGHTS).read_bytes())
         key.update(f"{STEPS} {CFG} {SAMPLER} {SCHEDULER}".encode())
         if tokens is not None:
             key.update(tokens.keys_values.numpy().tobytes() + str(strength).encode())
         file = self.work / f"{name}_{self.pictures}_{key.hexdigest()[:12]}.pt"
         if not file.exists():
-            self.work.mkdir(parents=True, exist_ok=True)
             prompts = [prompt(scene) for scene in self.scenes]
-            pictures = self.generate(prompts, range(len(prompts)), tokens, strength, name)
-            temporary = file.with_suffix(".part")
-            torch.save(pictures.half(), temporary)
-            temporary.replace(file)
+            pictures = self.sample(prompts, range(len(prompts)), tokens, strength, name)
+            with written_whole(file) as temporary:
+                torch.save(pictures.half(), temporary)
         return torch.load(file, weights_only=True).float()
 
     def _clean_scenes(self, first: int) -> torch.Tensor:
@@ -64,7 +73,7 @@ class World:
         return render_pictures([replace(scene, seed=first + i) for i, scene in enumerate(self.scenes)])
 
     def measures(self, pictures: torch.Tensor) -> dict[str, float]:
-        """Measures that nothing was trained on: how near the pictures come to clean scenes."""
+        """How near the pictures come to clean scenes, in measures that nothing was trained on; 0…1, 1 is best."""
         return untrained_measures(pictures, self.clean, SEEDS_PER_PROMPT)
 
     def read_as_asked(self, pictures: torch.Tensor) -> dict[str, float]:
@@ -94,6 +103,6 @@ def mean(shares: dict[str, float]) -> float:
     return float(np.mean(list(shares.values())))
 
 
-def words(shares: dict[str, float]) -> str:
+def listed(shares: dict[str, float]) -> str:
     """One line: each attribute and its share."""
     return ", ".join(f"{name.replace('_', ' ')} {share:.2f}" for name, share in shares.items())

@@ -1,4 +1,4 @@
-"""Do an IQA model's activations tell distortions apart rather than contents? (arXiv 2412.01794, reference adapters.)
+"""Do an IQA model's activations separate distortions rather than contents? (arXiv 2412.01794, reference adapters.)
 
     python iqa.py evaluate --features quickstart_iqa --side 64
 
@@ -18,8 +18,7 @@ from torch import Tensor
 
 from ..iqa_models.features import extract_features
 from ..iqa_models.loading import load_iqa_model
-from ..pictures import photos
-from ..quickstart import distortions
+from ..pictures import distortions, photos
 
 SEVERITY = 0.6
 
@@ -41,7 +40,7 @@ class Separability:
 
 
 def separability(features: Tensor, distortion: Tensor, content: Tensor) -> Separability:
-    """How well features tell distortions and contents apart.
+    """How well features separate distortions and contents.
 
     Args:
         features: ``[N, dim]``.

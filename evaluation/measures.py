@@ -3,7 +3,7 @@
 Each one is the mean over the pictures of a prompt, beside the mean over clean scenes of the same prompt with other
 seeds, and counts as the closeness of the two: the smaller over the larger, 0…1, 1 is best. A distortion moves the
 figures up or down (noise raises the Laplacian's energy, blur lowers it; piqe calls blurred scenes good), so that only
-the distance from clean scenes tells quality. On 100 held-out prompts with eight scenes each, one distortion of one
+the distance from clean scenes measures quality. On 100 held-out prompts with eight scenes each, one distortion of one
 severity for each prompt, Spearman's ρ with full-reference quality: sharpness 0.83, contrast 0.67, noise 0.78,
 blockiness 0.37, piqe 0.29.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..files import write_text
-from ..quickstart.generation import CFG, SAMPLER, SCHEDULER, STEPS
 from ..quickstart.model import WEIGHTS
-from .cells import SEEDS_PER_PROMPT, World, words
+from ..quickstart.sampling import CFG, SAMPLER, SCHEDULER, STEPS
+from .cells import SEEDS_PER_PROMPT, Evaluation, listed
 from .reference_adapter import evaluate_reference
 from .score_adapter import evaluate_score
 
@@ -23,19 +23,19 @@ def evaluate(weights: Path | None, pictures: int, work: Path) -> str:
         pictures: per cell, a multiple of ``SEEDS_PER_PROMPT``.
         work: keeps the pictures.
     """
-    world = World(weights or WEIGHTS, pictures, work)
-    base, prompts = world.cell("base"), world.pictures // SEEDS_PER_PROMPT
+    evaluation = Evaluation(weights or WEIGHTS, pictures, work)
+    base, prompts = evaluation.cell("base"), pictures // SEEDS_PER_PROMPT
     lines = [
-        f"{world.pictures} pictures per cell: {prompts} prompts of held-out combinations × {SEEDS_PER_PROMPT} seeds; "
+        f"{pictures} pictures per cell: {prompts} prompts of held-out combinations × {SEEDS_PER_PROMPT} seeds; "
         f"{STEPS} steps of {SAMPLER} ({SCHEDULER}), guidance {CFG:g}.",
         "",
         "### Base model",
         "",
-        f"- Attributes read as asked: {words(world.read_as_asked(base))}.",
+        f"- Attributes read as asked: {listed(evaluation.read_as_asked(base))}.",
         "",
-        *evaluate_score(world, base),
+        *evaluate_score(evaluation, base),
         "",
-        *evaluate_reference(world, base),
+        *evaluate_reference(evaluation, base),
     ]
     return "\n".join(lines)
 

@@ -10,13 +10,13 @@ from scipy.stats import spearmanr
 
 from ..adapter.checkpoint import load_adapter
 from ..adapter.tokens import embed_features
+from ..pictures.distortions import KINDS, distort
 from ..quickstart.adapters import REFERENCE
-from ..quickstart.distortions import KINDS, distort
 from ..quickstart.iqa import features, quality
 from ..quickstart.reader import AttributeReader
 from ..quickstart.rendering import render_pictures
 from ..quickstart.world import HELD_OUT_SEEDS, SEEN_THINGS, sample_scene
-from .cells import World, agreement, mean, read, truth
+from .cells import Evaluation, agreement, mean, read, truth
 
 VISIBLE = 0.4  # severity from which a distortion should be recognised
 
@@ -34,9 +34,9 @@ class References:
         return distort(self.pictures, kind, self.severity, self.generator)
 
 
-def evaluate_reference(world: World, base: torch.Tensor) -> list[str]:
+def evaluate_reference(evaluation: Evaluation, base: torch.Tensor) -> list[str]:
     """The reference adapter's table, in lines of Markdown."""
-    table, (asked, own, chance) = measure_reference(world)
+    table, (asked, own, chance) = measure_reference(evaluation)
     means = table["mean"]
     some = f"ρ, severity {VISIBLE:g} to 1"
     titles = ("recognised", "in references", some, "in references", "ρ, 0 to 1", "in references", "measured quality")
@@ -52,12 +52,12 @@ def evaluate_reference(world: World, base: torch.Tensor) -> list[str]:
         f"- Spearman's ρ of the reference's severity and the one read, mean over seven kinds: {means[4]:.2f} among all "
         f"severities ({means[5]:.2f} in the references themselves), {means[2]:.2f} from {VISIBLE:g} on "
         f"({means[3]:.2f}).",
-        f"- Prompt's attributes read as asked: {asked:.3f}; base model {mean(world.read_as_asked(base)):.3f}.",
+        f"- Prompt's attributes read as asked: {asked:.3f}; base model {mean(evaluation.read_as_asked(base)):.3f}.",
         f"- Reference's own attributes read: {own:.3f}; those of a random other reference {chance:.3f}.",
     ]
 
 
-def measure_reference(world: World) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def measure_reference(evaluation: Evaluation) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """How pictures follow references, which are other held-out scenes with one distortion each.
 
     Returns:
@@ -65,30 +65,30 @@ def measure_reference(world: World) -> tuple[dict[str, np.ndarray], np.ndarray]:
         in the pictures and in the references (NaN where clean has no severity), and the pictures' quality. And the
         share of attributes read as the prompt, the reference and another reference have them.
     """
-    adapter = load_adapter(world.weights / REFERENCE.file)
+    adapter = load_adapter(evaluation.weights / REFERENCE.file)
     first = HELD_OUT_SEEDS.start + 60_000
-    others = [sample_scene(first + i, SEEN_THINGS, two_objects=0) for i in range(len(world.scenes))]
+    others = [sample_scene(first + i, SEEN_THINGS, two_objects=0) for i in range(len(evaluation.scenes))]
     clean = render_pictures(others)
     visible, every = References("reference", clean, VISIBLE, seed=17), References("severity", clean, 0, seed=18)
     shuffled = torch.randperm(len(others), generator=visible.generator)
-    truths = truth(world.scenes), truth(others), truth(others)[shuffled]
+    truths = truth(evaluation.scenes), truth(others), truth(others)[shuffled]
 
     def follow(chosen: References, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
         """The pictures, and the references that they follow."""
         references = chosen.distorted(kind)
-        tokens = embed_features(adapter, features(world.iqa, references))
-        return world.cell(f"{chosen.name}_{kind}", tokens, REFERENCE.strength), references
+        tokens = embed_features(adapter, features(evaluation.iqa, references))
+        return evaluation.cell(f"{chosen.name}_{kind}", tokens, REFERENCE.strength), references
 
     table, attributes = {}, []
     for kind in KINDS:
         pair = follow(visible, kind)
-        recognised = [_recognised(world.reader, each, kind) for each in pair]
+        recognised = [_recognised(evaluation.reader, each, kind) for each in pair]
         rho = [np.nan] * 4
         if kind != "clean":
-            rho = [_severity_rho(world.reader, each, kind, visible.severity) for each in pair]
-            rho += [_severity_rho(world.reader, each, kind, every.severity) for each in follow(every, kind)]
-        table[kind] = np.array([*recognised, *rho, quality(world.iqa, pair[0]).mean().item()])
-        seen = read(world.reader, pair[0])
+            rho = [_severity_rho(evaluation.reader, each, kind, visible.severity) for each in pair]
+            rho += [_severity_rho(evaluation.reader, each, kind, every.severity) for each in follow(every, kind)]
+        table[kind] = np.array([*recognised, *rho, quality(evaluation.iqa, pair[0]).mean().item()])
+        seen = read(evaluation.reader, pair[0])
         attributes.append([mean(agreement(seen, each)) for each in truths])
     return {**table, "mean": np.nanmean(list(table.values()), 0)}, np.mean(attributes, 0)
 

@@ -1,1 +1,1 @@
-"""Pictures of results: labelled grids and response curves."""
+"""Pictures of results: labelled grids, sheets and curves. The only room that lays out pictures."""

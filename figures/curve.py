@@ -1,14 +1,21 @@
-"""How measured quality follows the requested one."""
+"""Curves: how measured quality follows the requested one, and the loss of a training by its steps."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ..optional import needed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SPAN = 0.05  # of the smoothed loss, as a share of the steps
 
 
 @dataclass(frozen=True)
@@ -58,30 +65,65 @@ class Response:
 
     def plot(self) -> torch.Tensor:
         """Single pictures as dots, level means with their standard deviation as a line, ``[1, H, W, 3]`` in 0…1."""
-        with needed("matplotlib"):
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
-        figure = Figure(figsize=(6.4, 4.4), dpi=100, layout="constrained")
-        canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
-        spread = [np.nanstd(self.measured[self.requested == level]) for level in self.levels]
-        axes.scatter(self.requested, self.measured, s=14, alpha=0.4, color="tab:gray", label="pictures")
-        axes.errorbar(
-            self.levels, self.level_means(), yerr=spread, marker="o", capsize=4, color="tab:blue", label="mean and std"
-        )
-        axes.set_xlabel("requested percentile")
-        axes.set_ylabel(self.metric)
-        axes.set_title(f"Spearman's ρ of level means {self.correlations()[0]:.2f}")
-        axes.grid(alpha=0.3)
-        axes.legend()
-        canvas.draw()
-        return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].astype(np.float32) / 255)[None]
+        levels, means = self.levels, self.level_means()
+        spread = [np.nanstd(self.measured[self.requested == level]) for level in levels]
+
+        def draw(axes: Axes) -> None:
+            axes.scatter(self.requested, self.measured, s=14, alpha=0.4, color="tab:gray", label="pictures")
+            axes.errorbar(levels, means, yerr=spread, marker="o", capsize=4, color="tab:blue", label="mean and std")
+
+        title = f"Spearman's ρ of level means {self.correlations()[0]:.2f}"
+        return _plotted(draw, "requested percentile", self.metric, title)
+
+
+def plot_losses(steps: Sequence[int], losses: Sequence[float], title: str) -> torch.Tensor:
+    """Single steps as dots and their moving average as a line, ``[1, H, W, 3]`` in 0…1."""
+
+    def draw(axes: Axes) -> None:
+        axes.scatter(steps, losses, s=6, alpha=0.35, color="tab:gray", label="steps")
+        axes.plot(steps, smoothed(losses), color="tab:blue", label="moving average")
+
+    return _plotted(draw, "step", "loss", title)
+
+
+def smoothed(losses: Sequence[float]) -> np.ndarray:
+    """Mean of the last steps at each step; fewer at the beginning."""
+    window = max(1, round(SPAN * len(losses)))
+    sums = np.concatenate([[0.0], np.cumsum(losses)])
+    ends = np.arange(1, len(losses) + 1)
+    begins = np.maximum(0, ends - window)
+    return (sums[ends] - sums[begins]) / (ends - begins)
+
+
+def _plotted(draw: Callable[[Axes], None], across: str, up: str, title: str) -> torch.Tensor:
+    """A plot with a grid and a legend, ``[1, H, W, 3]`` in 0…1.
+
+    Args:
+        draw: puts the data on the axes.
+        across, up: what the axes show.
+    """
+    with needed("matplotlib"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.4), dpi=100, layout="constrained")
+    canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
+    draw(axes)
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    canvas.draw()
+    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].astype(np.float32) / 255)[None]
 
 
 def _rho(requested: np.ndarray, measured: np.ndarray) -> float:
+    """Spearman's ρ of two lists ``[N]``; NaN if one is constant."""
+    from scipy.stats import ConstantInputWarning, spearmanr
+
     if len(requested) < 2:
         return float("nan")
-    with needed("scipy"):
-        from scipy.stats import ConstantInputWarning, spearmanr
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantInputWarning)
         return float(spearmanr(requested, measured, nan_policy="omit").statistic)

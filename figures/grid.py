@@ -1,13 +1,17 @@
-"""Pictures side by side, each with its caption."""
+"""Pictures side by side: with captions for people to read, without for sheets, and below each other."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
+
+from ..files import written_whole
 
 MARGIN, LEAST_SIDE, LARGEST = 8, 128, 8192
 
@@ -41,16 +45,47 @@ def labelled_grid(images: torch.Tensor, captions: Sequence[str], columns: int = 
         raise ValueError(
             f"The grid would be {size[0]} x {size[1]} pixels, more than {LARGEST}. Use fewer or smaller pictures."
         )
-    sheet = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(sheet)
+    canvas = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(canvas)
     for number, image in enumerate(images):
         row, column = divmod(number, columns)
         left, top = MARGIN + column * cell[0], MARGIN + row * cell[1]
-        pixels = Image.fromarray((image[..., :3].clamp(0, 1) * 255).round().byte().cpu().numpy())
-        sheet.paste(pixels.resize((width * zoom, height * zoom), Image.Resampling.NEAREST), (left, top))
+        pixels = Image.fromarray(_bytes(image[..., :3]))
+        canvas.paste(pixels.resize((width * zoom, height * zoom), Image.Resampling.NEAREST), (left, top))
         if number < len(captions):
             draw.multiline_text((left, top + height * zoom), captions[number], "black", font, spacing=0)
-    return torch.from_numpy(np.asarray(sheet, np.float32) / 255)[None]
+    return torch.from_numpy(np.asarray(canvas, np.float32) / 255)[None]
+
+
+def sheet(images: torch.Tensor, columns: int, zoom: int = 1) -> torch.Tensor:
+    """Pictures without captions and margins, row by row.
+
+    Args:
+        images: ``[rows · columns, H, W, 3]``.
+        columns: pictures per row.
+        zoom: whole factor by which every pixel is enlarged.
+
+    Returns:
+        ``[1, rows · H · zoom, columns · W · zoom, 3]``.
+    """
+    rows = [torch.cat(list(row), 1) for row in images.split(columns)]
+    return torch.cat(rows).repeat_interleave(zoom, 0).repeat_interleave(zoom, 1)[None]
+
+
+def stacked(images: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Pictures ``[1, H, W, 3]`` of any sizes below each other, aligned left on white."""
+    width = max(image.shape[2] for image in images)
+    return torch.cat([F.pad(image, (0, 0, 0, width - image.shape[2]), value=1) for image in images], 1)
+
+
+def write_png(path: str | Path, image: torch.Tensor) -> None:
+    """One picture ``[1, H, W, 3]`` in 0…1."""
+    with written_whole(path) as temporary:
+        Image.fromarray(_bytes(image[0])).save(temporary, "PNG")
+
+
+def _bytes(image: torch.Tensor) -> np.ndarray:
+    return (image.clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 
 def _wrapped(caption: str, font: ImageFont.FreeTypeFont, width: int) -> str:

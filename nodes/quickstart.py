@@ -6,12 +6,11 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
+from ..pictures.distortions import KINDS, distort
 from ..pictures.photos import SHOWN, photo
-from ..quickstart.captions import prompt
-from ..quickstart.distortions import KINDS, distort
 from ..quickstart.model import LATENT_CHANNELS, load_quickstart
 from ..quickstart.rendering import SIZE, render_pictures
-from ..quickstart.world import HELD_OUT_SEEDS, Scene, Thing
+from ..quickstart.world import HELD_OUT_SEEDS, Scene, Thing, prompt
 from .schema import schema
 
 

@@ -15,7 +15,7 @@ from comfy_api.latest import io, ui
 from PIL import Image
 
 from ..adapter.adapter import Adapter
-from ..figures.loss import plot_losses
+from ..figures.curve import plot_losses
 from ..iqa_models.batches import PROTOCOLS
 from ..iqa_models.loading import IQAModel
 from ..optional import needed

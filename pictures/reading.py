@@ -49,7 +49,7 @@ class Picture:
     size: int | None = None
 
     def read(self) -> Tensor:
-        """Pixels ``[H, W, 3]``, 0...1, turned as the camera says, transparency over white.
+        """Pixels ``[H, W, 3]``, 0...1, rotated by EXIF orientation, transparency over white.
 
         Raises:
             UnreadablePicture: with the reason.
@@ -63,6 +63,11 @@ class Picture:
             return torch.from_numpy(np.array(image.convert("RGB"))).float() / 255
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise UnreadablePicture(f"{self.key}: {error}") from error
+
+
+def read_picture(file: Path) -> Tensor:
+    """Pixels of a picture file; see :meth:`Picture.read`."""
+    return Picture(str(file), None, file).read()
 
 
 def find_pictures(source: str | Path) -> list[Picture]:
@@ -143,13 +148,13 @@ def _in_shard(shard: Path, root: Path) -> list[Picture]:
             for member in filter(tarfile.TarInfo.isfile, archive):
                 folder, _, name = member.name.rpartition("/")
                 stem, _, suffix = name.partition(".")
-                sample = f"{folder}/{stem}".lstrip("./")
+                key = f"{folder}/{stem}".lstrip("./")
                 if f".{suffix.lower()}" in SUFFIXES:
-                    places[sample] = member.offset_data, member.size
+                    places[key] = member.offset_data, member.size
                 elif suffix == "txt":
-                    captions[sample] = archive.extractfile(member).read().decode().strip()
+                    captions[key] = archive.extractfile(member).read().decode().strip()
                 elif suffix == "json" and (caption := _caption_of(json.load(archive.extractfile(member)))) is not None:
-                    captions.setdefault(sample, caption)
+                    captions.setdefault(key, caption)
     except (tarfile.TarError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{shard} is damaged or no uncompressed .tar shard: {error}.") from error
     name = shard.relative_to(root).as_posix()

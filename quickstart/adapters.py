@@ -1,171 +1,28 @@
-"""The quickstart's two adapters, trained by the pack's own loop on scenes of mixed quality.
-
-The score adapter is asked for quality (by the quickstart's IQA model) and colourfulness. The reference adapter is asked
-for the IQA model's activations of *another* picture with the same distortion of the same severity and direction, so
-that quality is all that the two have in common and no content can be copied.
-"""
+"""The quickstart's two adapters: their files, and the strengths with which they are applied."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import torch
-import torch.nn.functional as F
-from torch.utils.data import Dataset
-from tqdm import tqdm
-
-from ..adapter.checkpoint import save_adapter
-from ..adapter.metadata import Metadata
-from ..iqa_models.colourfulness import colourfulness
-from ..quality.statistics import MetricStatistics
-from ..training.loop import train
-from ..training.settings import TrainingSettings
-from .captions import caption
-from .distortions import distort_randomly
-from .iqa import FEATURE_LAYER, IQA_MODEL, features, load_iqa, quality
-from .making.base_training import CLEAN_SHARE
-from .making.procedural import dead_leaves_pictures
-from .making.processor import multiplies_bfloat16
-from .making.scene_cache import SceneCache
-from .model import BLOCK, load_quickstart
-from .rendering import SIZE
-from .world import sample_scene
-
-PICTURES = 15000
-DISTORTION_SEED = 11
-RANKS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
-SETTINGS = TrainingSettings(
-    batch_size=16,
-    learning_rate=3e-3,
-    late_learning_rate=6e-4,
-    ema_decay=0.98,
-    gradient_clip=1.0,
-    projection="mlp",
-    timestep_power=1.5,  # grain and blocks are decided where little noise is left
-    checkpoint_interval=100,
-)
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What distinguishes the two adapters: the quality input and its description, the pictures, the strength in use."""
+class QuickstartAdapter:
+    """One of them.
+
+    Attributes:
+        name: what it is conditioned on, ``score`` or ``reference``.
+        strength: with which the evaluation and the workflows apply it.
+    """
 
     name: str
-    measure: Callable[[MixedScenes, Path], tuple[torch.Tensor, Metadata]]
-    """(training pictures, work folder) -> (quality ``[N, m]``, metadata)"""
-    clean_share: float
-    """Of the training pictures; the others have one distortion each."""
     strength: float = 1.0
-    """With which it is applied in the evaluation and the workflows."""
 
     @property
     def file(self) -> Path:
-        """Below the work folder and below ``weights/``."""
+        """Below the folder of the weights."""
         return Path("adapters") / f"quickstart_{self.name}.safetensors"
 
 
-class MixedScenes(Dataset):
-    """Scenes with one random distortion each, as the training loop takes them."""
-
-    def __init__(self, work: Path, clean_share: float):
-        self.clean_share = clean_share
-        cache = SceneCache(work / "scenes")
-        self.seeds = np.arange(min(PICTURES, len(cache)))
-        self.clean = torch.from_numpy(cache[self.seeds]).movedim(-1, 1).float() / 255
-        self.images, self.kinds, _ = self._distorted(self.clean)
-        self.model, clip, _ = load_quickstart(work)
-        self.latents = self.model.model.process_latent_in(F.pixel_unshuffle(2 * self.images - 1, BLOCK))
-        self.texts = [encode(clip, caption(sample_scene(int(seed)), variant=0)) for seed in self.seeds]
-        self.empty_text = encode(clip, "")
-        self.quality = torch.empty(0)
-
-    def __len__(self) -> int:
-        return len(self.latents)
-
-    def __getitem__(self, index: int) -> dict:
-        return {"latent": self.latents[index], "quality": self.quality[index], **self.texts[index]}
-
-    def distort(self, clean: torch.Tensor) -> torch.Tensor:
-        """One distortion each; the same kind, severity and direction at the same place, whatever the pictures."""
-        return self._distorted(clean)[0]
-
-    def _distorted(self, clean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        return distort_randomly(clean, self.clean_share, torch.Generator().manual_seed(DISTORTION_SEED))
-
-    def as_the_base_saw(self) -> torch.Tensor:
-        """Mask ``[N]`` of pictures of which as large a share is clean as of those that the base model learned from."""
-        clean = self.kinds == 0
-        return ~clean | (clean.cumsum(0) <= (~clean).sum() * CLEAN_SHARE / (1 - CLEAN_SHARE))
-
-
-@torch.no_grad()
-def encode(clip, sentence: str) -> dict[str, torch.Tensor]:
-    """``text`` ``[tokens, width]`` and ``pooled`` ``[width]`` as CLIPTextEncode makes them."""
-    ((embedding, extra),) = clip.encode_from_tokens_scheduled(clip.tokenize(sentence))
-    return {"text": embedding[0].clone(), "pooled": extra["pooled_output"][0].clone()}
-
-
-def measure_scores(scenes: MixedScenes, work: Path) -> tuple[torch.Tensor, Metadata]:
-    """Standardised quality and colourfulness of the training pictures; percentiles as the base saw them."""
-    model, _ = load_iqa(work)
-    scores = torch.stack([quality(model, scenes.images), colourfulness(scenes.images)], 1)
-    ranked = scores[scenes.as_the_base_saw()]
-    known = [statistics(*each) for each in zip((IQA_MODEL, "colourfulness"), scores.T, ranked.T, strict=True)]
-    mean, std = (torch.tensor([getattr(metric, field) for metric in known]) for field in ("mean", "std"))
-    return (scores - mean) / std, Metadata(metrics=tuple(metric.to_json() for metric in known))
-
-
-def measure_references(scenes: MixedScenes, work: Path) -> tuple[torch.Tensor, Metadata]:
-    """Standardised activations of other pictures, distorted alike: half of them scenes, half dead leaves."""
-    model, _ = load_iqa(work)
-    half = len(scenes) // 2
-    others = torch.cat([dead_leaves_pictures(range(half)), scenes.clean.roll(half, 0)[half:]])
-    activations = features(model, scenes.distort(others))
-    mean, std = activations.mean(0), activations.std(0)
-    metadata = Metadata(
-        kind="reference",
-        iqa_model=IQA_MODEL,
-        layer=FEATURE_LAYER,
-        pooling="none",
-        protocol=str(SIZE),
-        feature_mean=tuple(mean.tolist()),
-        feature_std=tuple(std.tolist()),
-    )
-    return (activations - mean) / std, metadata
-
-
-# Mild distortions score like clean pictures; more of the latter make the highest scores mean clean. Percentiles are of
-# the pictures that the base saw: of these here, half of all percentages would mean clean.
-SCORE = Kind("score", measure_scores, clean_share=1 / 2, strength=1.25)
-REFERENCE = Kind("reference", measure_references, clean_share=1 / 8)  # as many as of each distortion
-
-
-def statistics(name: str, scores: torch.Tensor, ranked: torch.Tensor) -> MetricStatistics:
-    """Statistics of the training set's scores ``[N]``, with the percentiles of ``ranked`` ``[M]``."""
-    ranks = {float(rank): ranked.quantile(rank / 100).item() for rank in RANKS}
-    extremes = {"minimum": scores.min().item(), "maximum": scores.max().item()}
-    aesthetic = name == "colourfulness"
-    return MetricStatistics(name, scores.mean().item(), scores.std().item(), ranks, **extremes, aesthetic=aesthetic)
-
-
-def train_adapter(kind: Kind, work: Path, steps: int) -> Path:
-    """Train, or go on training, and write the adapter; returns its file."""
-    scenes = MixedScenes(work, kind.clean_share)
-    scenes.quality, metadata = kind.measure(scenes, work)
-    precision = "bfloat16" if multiplies_bfloat16() else "float32"
-    settings = replace(SETTINGS, steps=steps, precision=precision)
-    target = work / kind.file
-    target.parent.mkdir(exist_ok=True)
-    with tqdm(total=steps, desc=f"{kind.name} adapter", unit="step", mininterval=10) as progress:
-
-        def report(step: int, loss: float) -> None:
-            progress.set_postfix(loss=f"{loss:.4f}", refresh=False)
-            progress.update(step - progress.n)
-
-        folder = work / f"{kind.name}_adapter"
-        adapter = train(scenes.model, scenes, settings, folder, metadata, scenes.empty_text, report)
-    save_adapter(adapter, target, torch.float16)
-    return target
+SCORE = QuickstartAdapter("score", strength=1.25)
+REFERENCE = QuickstartAdapter("reference")

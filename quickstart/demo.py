@@ -11,8 +11,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from ..figures.grid import stacked, write_png
+from ..pictures.reading import UnreadablePicture, read_picture
+from .rendering import SIZE
+from .world import unknown_words
+
 WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows" / "api"
-KINDS = ("motion_blur", "jpeg", "colour_shift", "pixelation", "clean")
+DISTORTIONS = ("motion_blur", "jpeg", "colour_shift", "pixelation", "clean")
 
 
 class Graph:
@@ -29,8 +34,6 @@ class Graph:
 
     def follow(self, upload: str) -> None:
         """Take an uploaded picture, its central square reduced to the model's size, as the reference."""
-        from .rendering import SIZE
-
         self.nodes["upload"] = {"class_type": "LoadImage", "inputs": {"image": upload}, "_meta": {"title": "Upload"}}
         scale = {"image": ["upload", 0], "upscale_method": "area", "width": SIZE, "height": SIZE, "crop": "center"}
         self["Reference"].update(class_type="ImageScale", inputs=scale)
@@ -62,7 +65,7 @@ class Demo:
         if reference is not None:
             return [self._transfer(prompt, reference.stem, lambda graph: graph.follow(self.client.upload(reference)))]
         paths = []
-        for kind in KINDS:
+        for kind in DISTORTIONS:
 
             def distort(graph: Graph, kind: str = kind) -> None:
                 graph["Reference"]["inputs"]["distortion"] = kind
@@ -86,40 +89,6 @@ class Demo:
         return Path(shutil.move(self.folder / image["subfolder"] / image["filename"], self.folder / name))
 
 
-def stack(paths: list[Path], target: Path) -> None:
-    """Pictures of one width below each other as one PNG."""
-    from PIL import Image
-
-    pictures = [Image.open(path).convert("RGB") for path in paths]
-    sheet = Image.new("RGB", (pictures[0].width, sum(picture.height for picture in pictures)), "white")
-    top = 0
-    for picture in pictures:
-        sheet.paste(picture, (0, top))
-        top += picture.height
-    partial = target.with_suffix(".part")
-    sheet.save(partial, "PNG")
-    partial.replace(target)
-
-
-def readable(file: Path) -> bool:
-    """Whether a file is a whole picture."""
-    from PIL import Image
-
-    try:
-        with Image.open(file) as picture:
-            picture.load()
-    except (OSError, SyntaxError):  # what Pillow raises for unknown, truncated and broken files
-        return False
-    return True
-
-
-def strange_words(prompt: str) -> list[str]:
-    """Words of a prompt that the quickstart model has never met, each once."""
-    from .captions import WORDS, words
-
-    return [word for word in dict.fromkeys(words(prompt)) if word not in WORDS]
-
-
 def run(options: argparse.Namespace, serve: Callable, client: Callable) -> None:
     """Both workflows, one after the other.
 
@@ -133,13 +102,10 @@ def run(options: argparse.Namespace, serve: Callable, client: Callable) -> None:
     """
     reference = Path(options.reference) if options.reference else None
     if reference is not None:
-        if not reference.is_file():
-            raise FileNotFoundError(f"there is no picture {reference}")
-        if not readable(reference):
-            raise ValueError(f"{reference} cannot be read as a picture; give a PNG, JPEG or WebP")
-    if strange := strange_words(options.prompt):
+        _check(reference)
+    if unknown := unknown_words(options.prompt):
         print(
-            f"The quickstart model has never met {', '.join(strange)}: it draws coloured shapes on textures, such as "
+            f"The quickstart model never learnt {', '.join(unknown)}: it draws coloured shapes on textures, such as "
             '"a plain yellow star on navy stripes". What it knows: web/docs/IQAQuickstartModel.md'
         )
     folder = options.output.resolve()
@@ -150,6 +116,16 @@ def run(options: argparse.Namespace, serve: Callable, client: Callable) -> None:
         demo = Demo(client(address, log), folder)
         sweep = demo.sweep(options.prompt)
         transfers = demo.transfer(options.prompt, reference)
-    sheet = folder / "reference_transfer.png"
-    stack(transfers, sheet)
-    print(f"\nPictures:\n{sweep}\n{sheet}")
+    together = folder / "reference_transfer.png"
+    write_png(together, stacked([read_picture(path)[None] for path in transfers]))
+    print(f"\nPictures:\n{sweep}\n{together}")
+
+
+def _check(reference: Path) -> None:
+    """Refuse what is no picture before anything is started."""
+    if not reference.is_file():
+        raise FileNotFoundError(f"there is no picture {reference}")
+    try:
+        read_picture(reference)
+    except UnreadablePicture as error:
+        raise ValueError(f"{reference} cannot be read as a picture; give a PNG, JPEG or WebP") from error

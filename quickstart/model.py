@@ -1,6 +1,6 @@
 """The tiny text-to-image model as ComfyUI objects: MODEL, CLIP and VAE.
 
-Everything that samples is ComfyUI's own: its UNet with cross-attention, its v-prediction, its ModelPatcher. 64×64 RGB
+Everything in sampling is ComfyUI's own: its UNet with cross-attention, its v-prediction, its ModelPatcher. 64×64 RGB
 pictures are 12×32×32 latents (space to depth), which loses nothing.
 """
 
@@ -39,7 +39,7 @@ class SpaceToDepthLatents(comfy.latent_formats.LatentFormat):
 
 
 class QuickstartBase(comfy.model_base.BaseModel):
-    """ComfyUI's model, told the prompt's pooled embedding beside the time step, as SDXL is."""
+    """ComfyUI's model, with the prompt's pooled embedding beside the time step, as in SDXL."""
 
     def encode_adm(self, **kwargs) -> torch.Tensor:
         return kwargs["pooled_output"]

@@ -12,7 +12,7 @@ import comfy.supported_models_base
 import torch
 from comfy.ldm.modules.attention import optimized_attention_for_device
 
-from .captions import WORDS, words
+from .world import WORDS, words
 
 PAD, END, UNKNOWN = 0, 1, 2
 VOCABULARY = {"<pad>": PAD, "<end>": END, "<unknown>": UNKNOWN, **{word: i for i, word in enumerate(WORDS, 3)}}
@@ -109,8 +109,8 @@ class PromptTransformer(torch.nn.Module):
             if intermediate_output is not None and i == intermediate_output % self.num_layers:
                 intermediate = self.norm(x) if final_layer_norm_intermediate else x
         x = self.norm(x)
-        said = torch.arange(length, device=x.device) < torch.tensor(num_tokens, device=x.device)[:, None]
-        pooled = (x * said[..., None]).sum(1) / said.sum(1, keepdim=True)
+        is_word = torch.arange(length, device=x.device) < torch.tensor(num_tokens, device=x.device)[:, None]
+        pooled = (x * is_word[..., None]).sum(1) / is_word.sum(1, keepdim=True)
         return x, intermediate, pooled
 
 

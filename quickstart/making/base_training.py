@@ -1,9 +1,7 @@
 """Training of the tiny text-to-image model on scenes of mixed quality.
 
-The captions never mention the distortion, so the model learns a mixture of qualities for every prompt; a companion that
-is dropped afterwards tells half of the pictures theirs. The loss is the v-prediction loss of Salimans and Ho,
-*Progressive Distillation for Fast Sampling of Diffusion Models* (ICLR 2022), taken through ComfyUI's own
-``BaseModel.apply_model``.
+The captions never mention the distortion, so the model learns a mixture of qualities for every prompt. Half of the
+pictures are accompanied by tokens that say how they are distorted (:mod:`.companion`).
 """
 
 from __future__ import annotations
@@ -17,26 +15,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from comfy.ldm.modules.attention import attention_basic
 from tqdm import tqdm
 
-from ..captions import caption
-from ..distortions import distort_randomly
-from ..model import SpaceToDepth, make_unet
-from ..text_encoder import PromptEncoder, tokenize
-from ..world import sample_scene
-from .companion import Companion
-from .export import read_weights
+from ...files import written_whole
+from ...pictures.distortions import distort_randomly
+from ..model import BASE_WEIGHTS, SpaceToDepth
+from ..text_encoder import tokenize
+from ..weights_file import read_weights
+from ..world import caption, sample_scene
+from .base_model import TinyModel
 from .muon import Muon
-from .processor import autocast
-from .scene_cache import SceneCache
+from .procedural import SceneCache
 
 CLEAN_SHARE = 0.35
-# Mean and standard deviation of ln σ in training. Objects are many positions wide, so their outlines show through a
-# noise several times as strong as the picture and are decided there (σ from 2 to 16); grain and blocks below 0.5.
-NOISE_LEVELS = (0.4, 1.8)
 CAPTION_VARIANTS = 1000
-RESIDUAL_ENDS = ("out_layers.3", "proj_out", "unet.out.2", ".out", ".fc2")  # last layers of UNet and text encoder
 
 
 @dataclass(frozen=True)
@@ -45,7 +37,7 @@ class Settings:
 
     Muon (Jordan et al., 2024) trains the matrices and convolutions inside the UNet, AdamW its first and last layer,
     biases, norms, the text encoder and the companion; ``ema`` is the decay of the averaged weights per step;
-    ``quality_told`` is the share of the pictures whose quality the companion tells.
+    ``quality_told`` is the share of the pictures that the companion's tokens accompany.
     """
 
     batch: int = 16
@@ -57,74 +49,6 @@ class Settings:
     quality_told: float = 0.5
     text_dropout: float = 0.1
     seed: int = 5
-
-
-class TinyModel:
-    """UNet and text encoder in ComfyUI's own classes; ``weights``' state dict is the layout of the file.
-
-    The companion is no part of it.
-    """
-
-    def __init__(self):
-        self.base = make_unet()
-        self.encoder = PromptEncoder(dtype=torch.float32).chunk_encoder
-        self.weights = torch.nn.ModuleDict(
-            {"unet": self.base.diffusion_model, "text_encoder": self.encoder.transformer}
-        )
-        initialise(self.weights)
-        self.weights.requires_grad_(True)
-        self.companion = Companion(self.base.diffusion_model)
-
-    def loss(
-        self, latents: torch.Tensor, tokens: list[list[int]], quality: list[torch.Tensor], generator: torch.Generator
-    ) -> torch.Tensor:
-        """v-prediction loss, mean over everything.
-
-        Args:
-            latents: ``[N, 12, 32, 32]`` in ComfyUI's latent space before scaling, −1…1.
-            tokens: N lists of 24 token numbers.
-            quality: what :meth:`Companion.options` takes, ``[N]`` each.
-        """
-        sampling = self.base.model_sampling
-        x0 = self.base.process_latent_in(latents)
-        # one stratum of the noise levels per picture: less variance from batch to batch
-        quantile = (torch.arange(len(x0)) + torch.rand(len(x0), generator=generator)) / len(x0)
-        log_sigma = NOISE_LEVELS[0] + NOISE_LEVELS[1] * torch.special.ndtri(quantile)
-        sigma = log_sigma.exp().clamp(sampling.sigma_min, sampling.sigma_max)
-        s = sigma.view(-1, 1, 1, 1)
-        noise = torch.randn(x0.shape, generator=generator)
-        with autocast():
-            context, pooled = self.encoder(tokens)[:2]
-            denoised = self.base.apply_model(
-                x0 + s * noise,
-                sigma,
-                c_crossattn=context,
-                y=pooled,
-                transformer_options={
-                    "optimized_attention_override": _basic_attention,
-                    **self.companion.options(*quality),
-                },
-            )
-        return ((denoised - x0).square() * (s**2 + 1) / s**2).mean()  # error of v from the error of x0
-
-
-def _basic_attention(_chosen, *args, **kwargs):
-    """Faster on a CPU than the fused kernel, whose backward pass is slow for so few tokens."""
-    return attention_basic(*args, **kwargs)
-
-
-def initialise(module: torch.nn.Module) -> None:
-    """ComfyUI's layers leave their weights uninitialised; residual branches start at zero, those of the text too."""
-    layers = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm)
-    for name, layer in module.named_modules():
-        for kind in layers:
-            if isinstance(layer, kind):
-                kind.reset_parameters(layer)
-        if isinstance(layer, torch.nn.Embedding):
-            torch.nn.init.normal_(layer.weight, std=0.5 if name.endswith("tokens") else 0.1)
-        if isinstance(layer, layers) and name.endswith(RESIDUAL_ENDS):
-            torch.nn.init.zeros_(layer.weight)
-            torch.nn.init.zeros_(layer.bias)
 
 
 def _matrices(unet: torch.nn.Module) -> Iterator[tuple[torch.nn.Parameter, torch.nn.Parameter]]:
@@ -141,22 +65,22 @@ class MixedQuality:
         self.cache, self.settings = cache, settings
 
     def batch(self, step: int) -> tuple[torch.Tensor, list[str], list[torch.Tensor]]:
-        """Pictures ``[N, 3, 64, 64]`` in 0…1 of a step, their captions, and what the companion is told of them.
+        """Pictures ``[N, 3, 64, 64]`` in 0…1 of a step, their captions, and the columns of :meth:`.Companion.options`.
 
         Some captions are empty (text dropout).
         """
         rng = np.random.default_rng([self.settings.seed, step])
         seeds = rng.integers(len(self.cache), size=self.settings.batch)
-        pictures = torch.from_numpy(self.cache[seeds]).movedim(-1, 1).float() / 255
+        pictures = self.cache.pictures(seeds)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         pictures, kinds, severities = distort_randomly(pictures, CLEAN_SHARE, generator)
-        told = (torch.rand(len(pictures), generator=generator) < self.settings.quality_told).float()
+        accompanied = (torch.rand(len(pictures), generator=generator) < self.settings.quality_told).float()
         captions = [
             "" if rng.random() < self.settings.text_dropout
             else caption(sample_scene(int(seed)), int(rng.integers(CAPTION_VARIANTS)))
             for seed in seeds
         ]  # fmt: skip
-        return pictures, captions, [kinds, severities, told]
+        return pictures, captions, [kinds, severities, accompanied]
 
 
 class BaseTraining:
@@ -189,7 +113,7 @@ class BaseTraining:
         }
         self.data = MixedQuality(SceneCache(work / "scenes"), settings)
         self.step, self.seconds, self.losses, self.warm_up_begin = 0, 0.0, [], 0
-        exported = work / "base.safetensors"
+        exported = work / BASE_WEIGHTS
         if self.file.exists():
             self._resume()
         elif exported.exists():
@@ -220,12 +144,11 @@ class BaseTraining:
             "average": self.average,
             **{name: getattr(self, name) for name in self.COUNTERS},
         }
-        temporary = self.file.with_suffix(".part")
-        torch.save(state, temporary)
-        os.replace(temporary, self.file)
+        with written_whole(self.file) as temporary:
+            torch.save(state, temporary)
 
     def facts(self) -> dict:
-        """What the header of the weights says about the training."""
+        """What the header of the weights records about the training."""
         return {
             "steps": self.step,
             "seconds_per_step": round(self.seconds / max(1, self.step), 3),
@@ -292,7 +215,7 @@ def train_base(work: Path, steps: int, on_checkpoint, every: int = 250) -> BaseT
 
     Args:
         work: holds ``scenes/`` and the checkpoint.
-        on_checkpoint: called with the training after each checkpoint, to draw samples.
+        on_checkpoint: called with the training after each checkpoint, to show pictures.
         every: steps between checkpoints.
     """
     training = BaseTraining(work, steps, Settings())

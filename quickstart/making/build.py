@@ -7,61 +7,58 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...figures.grid import sheet, write_png
+from ..adapters import REFERENCE, SCORE
+from ..model import BASE_WEIGHTS, WEIGHTS, load_quickstart
+from ..reader import READER_WEIGHTS
+from ..sampling import BatchSampler
+from ..world import HELD_OUT_SEEDS, HELD_OUT_THINGS, SEEN_THINGS, prompt, sample_scene
+from .adapters import REFERENCE_TRAINING, SCORE_TRAINING, train_adapter
+from .base_training import BaseTraining, train_base
+from .export import ROUNDING, export, export_as_bytes, write_weights
+from .iqa import train_iqa
+from .procedural import make_scene_cache
+from .reader import train_reader
+
+SHOWN = 16  # pictures after each checkpoint of the base model, half of them of held-out combinations
+
 
 def _scenes(work: Path, steps: int) -> None:
-    from .scene_cache import make_scene_cache
-
     make_scene_cache(work / "scenes", steps)
 
 
 def _base(work: Path, steps: int) -> None:
-    from ..captions import prompt
-    from ..world import HELD_OUT_SEEDS, HELD_OUT_THINGS, SEEN_THINGS, sample_scene
-    from .base_training import train_base
-    from .export import sample, write_sheet, write_weights
+    prompts = [
+        prompt(sample_scene(HELD_OUT_SEEDS[i], SEEN_THINGS if i < SHOWN // 2 else HELD_OUT_THINGS, two_objects=0.1))
+        for i in range(SHOWN)
+    ]
 
-    first = HELD_OUT_SEEDS.start
-    scenes = [sample_scene(first + i, SEEN_THINGS if i < 8 else HELD_OUT_THINGS, two_objects=0.1) for i in range(16)]
-    prompts = [prompt(scene) for scene in scenes]
-
-    def checkpoint(training) -> None:
-        write_weights(work / "base.safetensors", training.average, training.facts())
-        write_sheet(work / f"base_{training.step:06d}.png", sample(work, prompts, seed=1), columns=8)
+    def checkpoint(training: BaseTraining) -> None:
+        write_weights(work / BASE_WEIGHTS, training.average, training.facts())
+        pictures = BatchSampler(*load_quickstart(work))(prompts, range(1, SHOWN + 1)).movedim(1, -1)
+        write_png(work / f"base_{training.step:06d}.png", sheet(pictures, columns=SHOWN // 2, zoom=2))
 
     train_base(work, steps, checkpoint)
 
 
 def _iqa(work: Path, epochs: int) -> None:
-    from ..iqa import train_iqa
-
     print(train_iqa(work, epochs))
 
 
 def _reader(work: Path, epochs: int) -> None:
-    from ..reader import train_reader
-
     print(train_reader(work, epochs))
 
 
 def _score(work: Path, steps: int) -> None:
-    from ..adapters import SCORE, train_adapter
-
-    print(train_adapter(SCORE, work, steps))
+    print(train_adapter(SCORE_TRAINING, work, steps))
 
 
 def _reference(work: Path, steps: int) -> None:
-    from ..adapters import REFERENCE, train_adapter
-
-    print(train_adapter(REFERENCE, work, steps))
+    print(train_adapter(REFERENCE_TRAINING, work, steps))
 
 
 def _export(work: Path, _steps: int) -> None:
     """Put the trained weights where the nodes load them."""
-    from ..adapters import REFERENCE, SCORE
-    from ..model import BASE_WEIGHTS, WEIGHTS
-    from ..reader import READER_WEIGHTS
-    from .export import ROUNDING, export, export_as_bytes
-
     rounding = {Path(BASE_WEIGHTS): ROUNDING, SCORE.file: ROUNDING, REFERENCE.file: ROUNDING}
     for file in sorted([*work.glob("*.safetensors"), *work.glob("adapters/*.safetensors")]):
         name = file.relative_to(work)

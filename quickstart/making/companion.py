@@ -1,9 +1,9 @@
-"""Quality tokens that accompany the training of the base model and are dropped afterwards.
+"""The companion: quality tokens during base training, which are dropped afterwards.
 
 Captions of the web often say how good a picture is, and large models learn from them that a token can set the quality.
 The quickstart's captions never do. In their place, the cross-attention of half of the training pictures sees tokens
-made from the kind and the severity of the picture's distortion. So the frozen model's layers know later what the tokens
-of an adapter may ask for; which tokens ask for what, each adapter has to find out anew.
+made from the kind and the severity of the picture's distortion. So the layers of the frozen model can respond to an
+adapter's tokens later; which tokens ask for what, each adapter has to learn anew.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch import nn
 
 from ...adapter.plan import Plan
 from ...adapter.sites import sites
+from ...pictures.distortions import KINDS
 from ...training.objective import PLAN, training_patches, widths
 from ...training.settings import TrainingSettings
 from ...training.trainable import TrainableAdapter
-from ..distortions import KINDS
 
 
 class Companion(nn.Module):
-    """Decoupled cross-attention to the distortion of a picture.
+    """Decoupled cross-attention to two tokens that say how a picture is distorted.
 
     Args:
         unet: a ComfyUI UNet; it is not changed.
@@ -33,15 +33,15 @@ class Companion(nn.Module):
         found = sites(unet)
         self.widths, self.patches = widths(found), training_patches(found)
 
-    def options(self, kinds: torch.Tensor, severities: torch.Tensor, told: torch.Tensor) -> dict:
+    def options(self, kinds: torch.Tensor, severities: torch.Tensor, accompanied: torch.Tensor) -> dict:
         """``transformer_options`` of one forward.
 
         Args:
             kinds: ``[N]``, indices into ``KINDS``.
             severities: ``[N]``, 0…1; without meaning for clean pictures.
-            told: ``[N]``, 1 where the tokens are seen and 0 where the layers are those of the plain model.
+            accompanied: ``[N]``, 1 where the layers see the tokens and 0 where they do not.
         """
         amount = torch.where(kinds == 0, torch.ones_like(severities), severities)
         quality = F.one_hot(kinds, len(KINDS)) * amount[:, None]
-        keys_values = self.adapter(quality, torch.ones_like(quality[:, :1])) * told[:, None, None]
+        keys_values = self.adapter(quality, torch.ones_like(quality[:, :1])) * accompanied[:, None, None]
         return {PLAN: Plan(keys_values, self.widths), "patches_replace": self.patches}

@@ -12,7 +12,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
-from .processor import multiplies_bfloat16
+from ..precision import multiplies_bfloat16
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration by Jordan et al.
 ITERATIONS = 5

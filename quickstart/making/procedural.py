@@ -1,19 +1,25 @@
-"""Pictures with the statistics of photographs: opaque shapes of many sizes, each with its own tone and grain.
+"""Procedural training pictures: a cache of rendered scenes, and "dead leaves" with the statistics of photographs.
 
-Dead leaves with a power law of radii share edges and spectrum with natural images (Lee, Mumford and Huang, *Occlusion
-models for natural images*, IJCV 2001), and networks trained on them know photographs (Baradad et al., *Learning to see
-by looking at noise*, NeurIPS 2021). The IQA model and the reference adapter learn from them what the few objects of the
-scenes cannot teach.
+Dead leaves are opaque shapes of many sizes, each with its own tone and grain. With a power law of radii they share
+edges and spectrum with natural images (Lee, Mumford and Huang, *Occlusion models for natural images*, IJCV 2001), and
+what networks learn from them holds for photographs (Baradad et al., *Learning to see by looking at noise*, NeurIPS
+2021). The IQA model and the reference adapter learn from them what the few objects of the scenes cannot teach.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
+from tqdm import tqdm
 
-from ..rendering import SIZE, SUPERSAMPLING
+from ...files import written_whole
+from ..rendering import SIZE, SUPERSAMPLING, render
+from ..world import sample_scene
 
+CHUNK = 2000  # scenes in a file of the cache
 _LARGE = SIZE * SUPERSAMPLING
 _FREQUENCY = np.hypot(np.fft.fftfreq(_LARGE)[:, None], np.fft.rfftfreq(_LARGE)).clip(1 / _LARGE)
 
@@ -59,3 +65,44 @@ def _cloud(rng: np.random.Generator, exponent: float) -> np.ndarray:
     spectrum = np.fft.rfft2(rng.normal(size=(_LARGE, _LARGE))) / _FREQUENCY**exponent
     noise = np.fft.irfft2(spectrum, s=(_LARGE, _LARGE))
     return (noise - noise.mean()) / noise.std()
+
+
+def make_scene_cache(folder: Path, scenes: int) -> None:
+    """Render the scenes of training seeds 0…``scenes`` − 1, in chunks so that training can begin with the first.
+
+    Chunks that are there are kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for start in tqdm(range(0, scenes, CHUNK), desc="scenes", unit="chunk"):
+        file = folder / f"{start:06d}.npy"
+        if not file.exists():
+            pictures = np.stack([render(sample_scene(seed)) for seed in range(start, start + CHUNK)])
+            with written_whole(file) as temporary, temporary.open("wb") as output:
+                np.save(output, pictures)
+
+
+class SceneCache:
+    """Pictures of training seeds, looked up by seed; grows while the cache is still being made."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.chunks: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        """How many seeds are there now, from 0 on.
+
+        Raises:
+            FileNotFoundError: not one chunk is there.
+        """
+        while (file := self.folder / f"{len(self.chunks) * CHUNK:06d}.npy").exists():
+            self.chunks.append(np.load(file, mmap_mode="r"))
+        if not self.chunks:
+            raise FileNotFoundError(f"No scenes in {self.folder}; run the stage `scenes` first.")
+        return len(self.chunks) * CHUNK
+
+    def pictures(self, seeds: np.ndarray) -> torch.Tensor:
+        """``[len(seeds), 3, 64, 64]`` in 0…1."""
+        pixels = np.empty((len(seeds), SIZE, SIZE, 3), np.uint8)
+        for i, seed in enumerate(seeds):
+            pixels[i] = self.chunks[seed // CHUNK][seed % CHUNK]
+        return torch.from_numpy(pixels).movedim(-1, 1).float() / 255

@@ -147,8 +147,11 @@ def test_blend_and_difference():
 @pytest.mark.parametrize("other", [{"model": "musiq"}, {"layer": "fc1"}, {"pooling": "mean"}])
 def test_features_of_different_sources_are_not_mixed(other):
     a, b = features_of([1, 2]), features_of([1, 2], **other)
-    for mix in (lambda: mixing.combine([a, b]), lambda: mixing.blend(a, b, 0.5),
-                lambda: mixing.add_difference(a, a, b, 1)):
+    for mix in (
+        lambda: mixing.combine([a, b]),
+        lambda: mixing.blend(a, b, 0.5),
+        lambda: mixing.add_difference(a, a, b, 1),
+    ):
         with pytest.raises(ValueError, match="cannot be mixed"):
             mix()
 

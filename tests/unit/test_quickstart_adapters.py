@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from iqa_adapter.adapter.checkpoint import load_adapter
-from iqa_adapter.quickstart import adapters
-from iqa_adapter.quickstart.distortions import KINDS
-from iqa_adapter.quickstart.making import scene_cache
+from iqa_adapter.pictures.distortions import KINDS
+from iqa_adapter.quickstart.making import adapters, procedural
 from iqa_adapter.quickstart.model import WEIGHTS
 
 
@@ -16,8 +15,8 @@ from iqa_adapter.quickstart.model import WEIGHTS
 def work(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quickstart")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scene_cache, "CHUNK", 160)
-        scene_cache.make_scene_cache(folder / "scenes", 160)
+        patch.setattr(procedural, "CHUNK", 160)
+        procedural.make_scene_cache(folder / "scenes", 160)
         for name in ("base", "iqa"):
             shutil.copy(WEIGHTS / f"{name}.safetensors", folder)
         yield folder
@@ -26,7 +25,7 @@ def work(tmp_path_factory):
 @pytest.mark.parametrize("clean_share", [0.5, 0.8])
 def test_percentiles_do_not_follow_the_share_of_clean_pictures(work, clean_share):
     scenes = adapters.MixedScenes(work, clean_share)
-    mask = scenes.as_the_base_saw()
+    mask = scenes.like_base_training()
     assert mask[scenes.kinds > 0].all()
     kept = (scenes.kinds[mask] == 0).float().mean().item()
     assert kept == pytest.approx(adapters.CLEAN_SHARE, abs=1 / mask.sum().item())
@@ -42,8 +41,8 @@ def test_other_pictures_are_distorted_alike(work):
 
 
 def test_score_adapter_goes_on_from_where_it_stopped(work):
-    adapters.train_adapter(adapters.SCORE, work, 1)
-    file = adapters.train_adapter(adapters.SCORE, work, 2)
+    adapters.train_adapter(adapters.SCORE_TRAINING, work, 1)
+    file = adapters.train_adapter(adapters.SCORE_TRAINING, work, 2)
     losses = (work / "score_adapter" / "loss.jsonl").read_text().splitlines()
     assert len(losses) == 2
     quality, colour = load_adapter(file).metadata.metrics

@@ -7,11 +7,11 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from iqa_adapter.evaluation import measures
-from iqa_adapter.quickstart import iqa
+from iqa_adapter.evaluation import measures, quickstart
+from iqa_adapter.pictures.distortions import KINDS as kinds
+from iqa_adapter.pictures.distortions import distort
 from iqa_adapter.quickstart import world as scenes
-from iqa_adapter.quickstart.distortions import KINDS as kinds
-from iqa_adapter.quickstart.distortions import distort
+from iqa_adapter.quickstart.making import iqa
 from iqa_adapter.quickstart.making import procedural as leaves
 from iqa_adapter.quickstart.rendering import render
 
@@ -81,3 +81,13 @@ def test_dead_leaves_are_deterministic_and_differ():
 
 def test_gain_is_relative_to_the_base_model():
     assert measures.gain(0.6, 0.5) == pytest.approx(0.2)
+
+
+def test_tables_are_written_between_the_cards_markers_and_nowhere_else(tmp_path, monkeypatch):
+    before = quickstart.CARD.read_text(encoding="utf-8")
+    copy = tmp_path / "card.md"
+    copy.write_text(before, encoding="utf-8")
+    monkeypatch.setattr(quickstart, "CARD", copy)
+    quickstart.write_into_card("| new | table |")
+    head, rest = copy.read_text(encoding="utf-8").split(f"{quickstart.BEGIN}\n| new | table |\n{quickstart.END}")
+    assert before.startswith(head + quickstart.BEGIN) and before.endswith(quickstart.END + rest)

@@ -7,10 +7,10 @@ import torch
 from iqa_adapter.iqa_models import colourfulness
 from iqa_adapter.nodes.quickstart import IQAQuickstartPicture as node
 from iqa_adapter.pictures import photos
-from iqa_adapter.quickstart import iqa
+from iqa_adapter.pictures.distortions import distort, distort_randomly
 from iqa_adapter.quickstart import reader as attributes
 from iqa_adapter.quickstart import world as scenes
-from iqa_adapter.quickstart.distortions import distort, distort_randomly
+from iqa_adapter.quickstart.making import iqa
 
 
 def test_colourfulness_of_grey_is_zero_and_grows_with_saturation():

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from iqa_adapter.quickstart import model as model_room
-from iqa_adapter.quickstart.making.base_training import TinyModel
+from iqa_adapter.quickstart.making.base_model import TinyModel
 from iqa_adapter.quickstart.making.export import write_weights
 
 
@@ -43,7 +43,7 @@ def empty(batch=1):
 
 
 def test_missing_weights_say_what_to_do(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"quickstart\.build"):
+    with pytest.raises(FileNotFoundError, match=r"iqa\.py build"):
         model_room.load_quickstart(tmp_path)
 
 

@@ -7,7 +7,8 @@ import pyiqa
 import pytest
 import torch
 
-from iqa_adapter.quickstart import captions, distortions, rendering, text_encoder
+from iqa_adapter.pictures import distortions
+from iqa_adapter.quickstart import rendering, text_encoder
 from iqa_adapter.quickstart import world as scenes
 
 
@@ -20,7 +21,7 @@ def test_a_seed_always_gives_the_same_scene():
     one, two = (scenes.sample_scene(123) for _ in range(2))
     assert one == two
     assert np.array_equal(rendering.render(one), rendering.render(two))
-    assert captions.caption(one, 4) == captions.caption(two, 4)
+    assert scenes.caption(one, 4) == scenes.caption(two, 4)
     assert not np.array_equal(rendering.render(one), rendering.render(scenes.sample_scene(124)))
 
 
@@ -61,7 +62,7 @@ def test_objects_are_fully_inside_and_do_not_touch():
 def test_captions_use_only_the_vocabulary_and_fit():
     for seed in range(500):
         scene = scenes.sample_scene(seed)
-        for text in (captions.caption(scene, 0), captions.prompt(scene)):
+        for text in (scenes.caption(scene, 0), scenes.prompt(scene)):
             (tokens,) = text_encoder.tokenize([text])
             assert text_encoder.UNKNOWN not in tokens, text
             assert len(tokens) == text_encoder.MAX_TOKENS and text_encoder.END in tokens
@@ -69,7 +70,7 @@ def test_captions_use_only_the_vocabulary_and_fit():
 
 
 def test_captions_vary():
-    assert len({captions.caption(scenes.sample_scene(5), variant) for variant in range(100)}) > 20
+    assert len({scenes.caption(scenes.sample_scene(5), variant) for variant in range(100)}) > 20
 
 
 def test_clean_scenes_have_fine_detail_to_lose():

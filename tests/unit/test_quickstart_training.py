@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from iqa_adapter.quickstart.making import base_training, scene_cache
+from iqa_adapter.quickstart.making import base_training, procedural
 from iqa_adapter.quickstart.making.export import write_weights
 
 SETTINGS = base_training.Settings(batch=4)
@@ -11,8 +11,8 @@ SETTINGS = base_training.Settings(batch=4)
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):
-    monkeypatch.setattr(scene_cache, "CHUNK", 32)
-    scene_cache.make_scene_cache(tmp_path / "scenes", 32)
+    monkeypatch.setattr(procedural, "CHUNK", 32)
+    procedural.make_scene_cache(tmp_path / "scenes", 32)
     return tmp_path
 
 
@@ -58,7 +58,7 @@ def test_exported_weights_are_a_beginning(work):
     assert base_training.BaseTraining(work, 400, SETTINGS).schedule() == 2 / SETTINGS.warm_up
 
 
-def test_companion_tells_the_quality_of_those_who_are_told_and_leaves_the_others_alone(work):
+def test_companion_changes_the_loss_of_the_pictures_it_accompanies_and_of_no_others(work):
     training = base_training.BaseTraining(work, 400, SETTINGS)
     model, noise = training.model, torch.Generator().manual_seed(3)
     with torch.no_grad():  # the residual branches start at zero, and nothing would reach the output
@@ -67,15 +67,16 @@ def test_companion_tells_the_quality_of_those_who_are_told_and_leaves_the_others
     pictures, captions, (kinds, severities, _) = training.data.batch(0)
     latents, tokens = base_training.SpaceToDepth().encode(pictures * 2 - 1), base_training.tokenize(captions)
 
-    def loss(kinds, told, silent=False):
-        quality = [kinds, severities, torch.full((len(kinds),), told)]
-        if silent:
+    def loss(kinds, accompanied, without=False):
+        quality = [kinds, severities, torch.full((len(kinds),), accompanied)]
+        if without:
             model.companion.options = lambda *quality: {}
         with torch.no_grad():
             return model.loss(latents, tokens, quality, torch.Generator().manual_seed(1)).item()
 
-    assert loss(kinds, told=1.0) != loss((kinds + 1) % 8, told=1.0)
-    assert loss(kinds, told=0.0) == loss((kinds + 1) % 8, told=0.0) == loss(kinds, told=0.0, silent=True)
+    others = (kinds + 1) % 8
+    assert loss(kinds, accompanied=1.0) != loss(others, accompanied=1.0)
+    assert loss(kinds, accompanied=0.0) == loss(others, accompanied=0.0) == loss(kinds, accompanied=0.0, without=True)
 
 
 def test_companion_is_no_part_of_the_weights(work):

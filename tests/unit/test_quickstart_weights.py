@@ -11,18 +11,21 @@ from scipy.stats import spearmanr
 from iqa_adapter.adapter.checkpoint import load_adapter
 from iqa_adapter.adapter.tokens import embed_features, embed_quality
 from iqa_adapter.evaluation import measures
-from iqa_adapter.evaluation.cells import World
+from iqa_adapter.evaluation.cells import Evaluation
 from iqa_adapter.nodes.quickstart import example_scene
+from iqa_adapter.pictures import distortions
 from iqa_adapter.pictures.photos import photo
 from iqa_adapter.quality import targets
-from iqa_adapter.quickstart import adapters, distortions, iqa
+from iqa_adapter.quickstart import adapters, iqa
 from iqa_adapter.quickstart import world as scenes
-from iqa_adapter.quickstart.captions import prompt
 from iqa_adapter.quickstart.making import export
-from iqa_adapter.quickstart.making.unsteady_hand import UnsteadyHand
+from iqa_adapter.quickstart.making.iqa import QualityTarget
+from iqa_adapter.quickstart.making.reader import WarpAndGrain
 from iqa_adapter.quickstart.model import WEIGHTS, load_quickstart
 from iqa_adapter.quickstart.reader import load_reader
 from iqa_adapter.quickstart.rendering import render_pictures
+from iqa_adapter.quickstart.weights_file import read_weights
+from iqa_adapter.quickstart.world import prompt
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,7 @@ def test_iqa_model_ranks_held_out_scenes(held_out):
     model, _ = iqa.load_iqa(WEIGHTS)
     with torch.no_grad():
         predicted = model(distorted).flatten()
-    assert spearmanr(predicted, iqa.QualityTarget()(distorted, clean)).statistic > 0.8
+    assert spearmanr(predicted, QualityTarget()(distorted, clean)).statistic > 0.8
 
 
 def test_reader_reads_clean_scenes(held_out):
@@ -56,19 +59,19 @@ def test_reader_reads_clean_scenes(held_out):
         assert hits >= least, f"{name}: {hits:.2f}"
 
 
-def test_reader_tells_distortions_and_severities_through_the_tiny_models_hand(held_out):
+def test_reader_recognises_distortions_and_severities_in_warped_and_grainy_pictures(held_out):
     _, clean, *_ = held_out
     reader, _ = load_reader(WEIGHTS)
     torch.manual_seed(3)
-    hand = UnsteadyHand(share=1)
-    pictures, kinds, severity = hand.distort_randomly(clean, 0.2, torch.Generator().manual_seed(2))
+    warp_and_grain = WarpAndGrain(share=1)
+    pictures, kinds, severity = warp_and_grain.distort_randomly(clean, 0.2, torch.Generator().manual_seed(2))
     with torch.no_grad():
         seen = reader(pictures)
     visible = (kinds == 0) | (severity > 0.4)
     assert (seen["distortion"].argmax(1) == kinds)[visible].float().mean() > 0.8
     bad = kinds > 0
-    told = seen["severity"][bad, kinds[bad] - 1]
-    assert spearmanr(told, severity[bad]).statistic > 0.8
+    estimated = seen["severity"][bad, kinds[bad] - 1]
+    assert spearmanr(estimated, severity[bad]).statistic > 0.8
 
 
 def test_background_follows_the_prompt():
@@ -87,30 +90,30 @@ def test_background_follows_the_prompt():
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def evaluation(tmp_path_factory):
     """Two prompts with eight seeds each, and the models."""
-    return World(WEIGHTS, 16, tmp_path_factory.mktemp("cells"))
+    return Evaluation(WEIGHTS, 16, tmp_path_factory.mktemp("cells"))
 
 
-def test_quality_follows_the_request(world):
+def test_quality_follows_the_request(evaluation):
     adapter = load_adapter(WEIGHTS / adapters.SCORE.file)
     metrics = [targets.Metric.from_json(metric) for metric in adapter.metadata.metrics]
     means = []
     for level in (1, 99):
         request = torch.tensor([targets.sliders(metrics, level, 50)]).expand(16, -1)
-        pictures = world.cell(f"quality_{level}", embed_quality(adapter, request), adapters.SCORE.strength)
-        means.append(iqa.quality(world.iqa, pictures).mean().item())
+        pictures = evaluation.cell(f"quality_{level}", embed_quality(adapter, request), adapters.SCORE.strength)
+        means.append(iqa.quality(evaluation.iqa, pictures).mean().item())
     assert means[1] > means[0] + 0.1
 
 
-def test_noise_follows_the_reference(world):
+def test_noise_follows_the_reference(evaluation):
     """A noisy photograph makes the pictures noisier than a blurred one; neither was seen in training."""
     adapter = load_adapter(WEIGHTS / adapters.REFERENCE.file)
     sigma = {}
     for kind in ("white_noise", "gaussian_blur"):
         reference = distortions.distort(photo("cat"), kind, 0.8, torch.Generator())
-        tokens = embed_features(adapter, iqa.features(world.iqa, reference.expand(16, -1, -1, -1)))
-        sigma[kind] = measures.noise(world.cell(kind, tokens, adapters.REFERENCE.strength)).mean().item()
+        tokens = embed_features(adapter, iqa.features(evaluation.iqa, reference.expand(16, -1, -1, -1)))
+        sigma[kind] = measures.noise(evaluation.cell(kind, tokens, adapters.REFERENCE.strength)).mean().item()
     assert sigma["white_noise"] > 2 * sigma["gaussian_blur"]
 
 
@@ -157,7 +160,7 @@ def test_weights_as_bytes_are_near(tmp_path):
     weights = {"matrix": torch.randn(300, 200, generator=torch.Generator().manual_seed(1)), "bias": torch.randn(300)}
     export.write_weights(tmp_path / "half.safetensors", weights, {"epochs": 3})
     export.export_as_bytes(tmp_path / "half.safetensors", tmp_path / "bytes.safetensors")
-    read, facts = export.read_weights(tmp_path / "bytes.safetensors")
+    read, facts = read_weights(tmp_path / "bytes.safetensors")
     assert facts == {"epochs": 3}
     assert torch.equal(read["bias"], weights["bias"].half().float())
     assert 0 < (read["matrix"] - weights["matrix"]).square().mean().sqrt() < 0.03

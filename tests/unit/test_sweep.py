@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from iqa_adapter.adapter.checkpoint import load_adapter
+from iqa_adapter.adapter.tokens import embed_quality
 from iqa_adapter.figures.curve import Response
 from iqa_adapter.iqa_models import scoring
 from iqa_adapter.nodes import sweep
@@ -35,7 +36,7 @@ def test_every_picture_gets_every_quality(adapter):
     ).args
     assert (len(tokens), count, columns) == (12, 12, 4)
     metrics = adapter_metrics(adapter)
-    single = tokens.embed_quality(adapter, targets.requested(metrics, 50, 90))
+    single = embed_quality(adapter, targets.requested(metrics, 50, 90))
     for place in (6, 7):  # second row, second column, both pictures
         assert torch.allclose(tokens.cond[place], single.cond[0], atol=1e-5)
         assert labels.split("\n")[place] == "quality 50 %, aesthetics 90 %"

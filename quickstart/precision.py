@@ -1,4 +1,4 @@
-"""The precision in which this computer's processor trains fastest."""
+"""The precision in which this computer's processor samples and trains fastest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Many pictures at once with ComfyUI's own sampler: every picture of a batch has its own prompt, seed and quality."""
+"""Many pictures at once with ComfyUI's own sampler: every picture of a batch has its own prompt, seed and quality.
+
+What the evaluation measures is drawn with these settings, and so are the pictures that show how far a training is.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,15 @@ from tqdm import tqdm
 
 from ..adapter.apply import apply_adapter
 from ..adapter.tokens import QualityTokens
-from .making.processor import autocast
-from .model import LATENT_CHANNELS
+from .model import BLOCK, LATENT_CHANNELS
+from .precision import autocast
+from .rendering import SIZE
 
-SIDE = 32  # of a latent
 STEPS, CFG, SAMPLER, SCHEDULER = 12, 3.0, "dpmpp_2m", "karras"
 BATCH = 32
 
 
-class Generator:
+class BatchSampler:
     """Samples pictures from the quickstart model, in bfloat16 where the processor is faster at it.
 
     Args:
@@ -52,7 +55,7 @@ class Generator:
             torch.cat([embedding for embedding, _ in encoded]),
             {"pooled_output": torch.cat([extra["pooled_output"] for _, extra in encoded])},
         ]]  # fmt: skip
-        latent = torch.zeros(len(prompts), LATENT_CHANNELS, SIDE, SIDE)
+        latent = torch.zeros(len(prompts), LATENT_CHANNELS, SIZE // BLOCK, SIZE // BLOCK)
         noise = torch.cat([comfy.sample.prepare_noise(latent[:1], seed) for seed in seeds])
         with autocast():
             result = comfy.sample.sample(
