@@ -120,8 +120,8 @@ def _plotted(draw: Callable[[Axes], None], across: str, up: str, title: str) -> 
 
 def _rho(requested: np.ndarray, measured: np.ndarray) -> float:
     """Spearman's ρ of two lists ``[N]``; NaN if one is constant."""
-    from scipy.stats import ConstantInputWarning, spearmanr
-
+    with needed("scipy"):
+        from scipy.stats import ConstantInputWarning, spearmanr
     if len(requested) < 2:
         return float("nan")
     with warnings.catch_warnings():
