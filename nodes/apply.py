@@ -56,7 +56,8 @@ class IQAAdapterApply(io.ComfyNode):
                     "mask",
                     optional=True,
                     tooltip="Where it acts: 1 fully, 0 not at all. Any size; several masks go to the pictures of the "
-                    "batch in turn.",
+                    "batch in turn. Where every tile is sampled as a picture of its own (Ultimate SD Upscale), put "
+                    "masks on conditionings instead.",
                 ),
                 advanced(
                     io.Combo.Input(
@@ -74,7 +75,7 @@ class IQAAdapterApply(io.ComfyNode):
                         optional=True,
                         placeholder="input=0.5, middle=1, output.3=1.2",
                         tooltip="For custom weighting: factors of the strength by kind of block (input, middle, "
-                        "output) or single block (output.3). Layers that are not named get 0.",
+                        "output) or single block (output.3). Layers that are not named get 0; at least one must be.",
                     )
                 ),
             ],

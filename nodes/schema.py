@@ -9,11 +9,11 @@ from comfy_api.latest import io
 
 CATEGORY = "IQA-Adapter"
 
-IQAAdapterType = io.Custom("IQA_ADAPTER")  # adapter.checkpoint.Adapter
+IQAAdapterType = io.Custom("IQA_ADAPTER")  # adapter.adapter.Adapter
 IQAModelType = io.Custom("IQA_MODEL")  # iqa_models.loading.IQAModel
 IQAScoresType = io.Custom("IQA_SCORES")  # iqa_models.scoring.Scores
 IQAFeaturesType = io.Custom("IQA_FEATURES")  # iqa_models.activations.Features
-IQAEmbedsType = io.Custom("IQA_EMBEDS")  # adapter.projection.QualityTokens
+IQAEmbedsType = io.Custom("IQA_EMBEDS")  # adapter.tokens.QualityTokens
 
 _SCHEMA_FIELDS = {field.name for field in dataclasses.fields(io.Schema)}
 
