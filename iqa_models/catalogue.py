@@ -1,12 +1,12 @@
 """Which IQA models there are: the no-reference metrics of pyiqa that judge one picture, and some of this pack.
 
-``data/models.csv`` is the table. A new metric of pyiqa is one row; a metric of another origin is a row that names a file
-of this room in ``module``, whose ``net()`` makes the net. Directions and ranges are pyiqa's; sizes, limits, memory and
-feature layers were measured on pyiqa's architectures, and the tests measure them again. ``RN50.pt`` and ``ViT-L-14.pt``
-are OpenAI's CLIP (arXiv 2103.00020); every other file of pyiqa's metrics is pyiqa's own.
+``data/models.csv`` is the table. A new metric of pyiqa is one row; a metric of another origin is a row that names a
+file of this room in ``module``, whose ``net()`` makes the net. Directions and ranges are pyiqa's; sizes, limits, memory
+and feature layers were measured on pyiqa's architectures, and the tests measure them again. ``RN50.pt`` and
+``ViT-L-14.pt`` are OpenAI's CLIP (arXiv 2103.00020); every other file of pyiqa's metrics is pyiqa's own.
 
-Memory (``bytes_per_picture``, ``bytes_per_pixel``) is measured by ``python -m benchmarks.memory``; where a row has none,
-it was not, and a round number stands for it (:data:`UNMEASURED`).
+Memory (``bytes_per_picture``, ``bytes_per_pixel``) is measured by ``python -m benchmarks.memory``; a row without it was
+not measured, and a round number stands for it (:data:`UNMEASURED`).
 """
 
 from __future__ import annotations

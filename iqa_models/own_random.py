@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-DRAWING = {
-    *(getattr(Tensor, name) for name in ("uniform_", "normal_", "bernoulli_", "exponential_", "random_", "log_normal_")),
-    *(getattr(torch, name) for name in ("rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial")),
-}
+IN_PLACE = ("uniform_", "normal_", "bernoulli_", "exponential_", "random_", "log_normal_")
+NEW = ("rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial")
+DRAWING = {*(getattr(Tensor, name) for name in IN_PLACE), *(getattr(torch, name) for name in NEW)}
 
 
 class OwnRandomNumbers(TorchFunctionMode):

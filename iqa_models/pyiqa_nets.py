@@ -52,7 +52,7 @@ def build(entry: Entry, files: Mapping[str, Path]) -> nn.Module:
     """
     if entry.name not in DEFAULT_CONFIGS:
         installed = importlib.metadata.version("pyiqa")
-        raise ValueError(f"{entry.name} is not in pyiqa {installed}, which is installed here; it came with {entry.since}.")
+        raise ValueError(f"{entry.name} is not in the installed pyiqa {installed}; it came with pyiqa {entry.since}.")
     options = dict(DEFAULT_CONFIGS[entry.name]["metric_opts"])
     name = options.pop("type")
     pyiqa.archs._lazy_import_arch(name)

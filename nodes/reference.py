@@ -227,7 +227,7 @@ def _as_trained(adapter: Adapter, model: str, resize: str) -> tuple[tuple[str, s
         )
     _check(adapter, model)
     if not metadata.protocol:
-        logging.warning("%s does not say how its training pictures were scaled; resize %s is used.", adapter.name, resize)
+        logging.warning("%s does not say how its training pictures were resized; %s is used.", adapter.name, resize)
     return (metadata.layer, metadata.pooling), metadata.protocol or resize
 
 

@@ -95,16 +95,3 @@ class TrainingSettings(Checked):
     def learning_rate_at(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
         return self.learning_rate if step < self.late_from * self.steps else self.late_learning_rate
-
-    def to_yaml(self) -> str:
-        return yaml.safe_dump(dataclasses.asdict(self), sort_keys=False)
-
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> TrainingSettings:
-        """Read a YAML file; settings that it does not name keep their defaults.
-
-        Raises:
-            ValueError: not a YAML mapping, an unknown setting, or one out of its range.
-        """
-        path = Path(path)
-        return read_yaml(path.read_text(encoding="utf-8"), path.name, cls)[0]

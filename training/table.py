@@ -140,6 +140,21 @@ def keys(folder: Path) -> set[str]:
     return {key for path in shards(folder) for key in parquet.read_table(path, columns=["key"])["key"].to_pylist()}
 
 
+def unanswered(folder: Path) -> list[str]:
+    """A line for each picture that has a row, but not a number of every model."""
+    contents, lines = Contents.read(folder), []
+    for path in shards(folder):
+        rows = Rows.read(path, contents)
+        answered = rows.values.isfinite()
+        if contents.kind == "reference":
+            answered = answered.all(1, keepdim=True)
+        for key, there in zip(rows.keys, answered.tolist(), strict=True):
+            without = [name for name, number in zip(contents.models, there, strict=True) if not number]
+            if without:
+                lines.append(f"{key}: {' and '.join(without)} has no answer for it (NaN)")
+    return lines
+
+
 def measure(folder: Path) -> None:
     """Write ``statistics.json`` of all rows."""
     contents = Contents.read(folder)
