@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
-
-import yaml
 
 from ..adapter.projection import MLP_WIDTH
-from .checked import Checked, read_yaml
+from .checked import Checked
 
 PROJECTIONS = ("linear", "mlp")
 PRECISIONS = ("auto", "bfloat16", "float32")

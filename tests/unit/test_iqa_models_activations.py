@@ -11,6 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from safetensors.torch import save_file
 from torch import nn
 
+from iqa_adapter.adapter import tokens
 from iqa_adapter.adapter.adapter import Adapter
 from iqa_adapter.adapter.metadata import Metadata
 from iqa_adapter.iqa_models import catalogue, loading, mixing

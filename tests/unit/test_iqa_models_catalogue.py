@@ -27,7 +27,7 @@ def test_all_metrics_of_single_pictures_are_there():
     of_pyiqa = {name for name, config in DEFAULT_CONFIGS.items() if config.get("metric_mode") == "NR"}
     of_later_versions = {name for name in catalogue.names() if catalogue.find(name).since} - of_pyiqa
     assert set(catalogue.names()) == (of_pyiqa - OF_DISTRIBUTIONS) | OWN | of_later_versions
-    assert OWN == {"colourfulness", "entropy", "quickstart_iqa"}
+    assert {"colourfulness", "entropy", "quickstart_iqa"} == OWN
 
 
 def test_directions_and_ranges_are_pyiqas():
