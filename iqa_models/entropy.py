@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .formula import Formula
 
-LUMINANCE = (0.299, 0.587, 0.114)  # Y of YIQ
+YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 LEVELS = 256
 EPSILON = 1e-8  # pyiqa's, inside the logarithm
 
@@ -24,8 +24,8 @@ def entropy(images: Tensor) -> Tensor:
     Returns:
         ``[N]``, 0 for one level, 8 where all are equally frequent.
     """
-    weights = images.new_tensor(LUMINANCE)
-    grey = (images.movedim(1, -1) @ weights * (LEVELS - 1)).round().long().flatten(1)
+    yiq = images.movedim(1, -1) @ images.new_tensor(YIQ).T  # only Y is used, but computed alone it rounds otherwise
+    grey = (yiq[..., 0] * (LEVELS - 1)).round().long().flatten(1)
     counts = torch.stack([picture.bincount(minlength=LEVELS) for picture in grey])
     share = counts / counts.sum(1, keepdim=True)
     return -(share * torch.log2(share + EPSILON)).sum(1)

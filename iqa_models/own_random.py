@@ -23,12 +23,13 @@ class OwnRandomNumbers(TorchFunctionMode):
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if function in DRAWING and kwargs.get("generator") is None and _on_cpu(args, kwargs):
+        draws = function in DRAWING or "generator" in kwargs  # torch.nn.init hands its own functions on with one
+        if draws and kwargs.get("generator") is None and _on_cpu(args, kwargs):
             kwargs = {**kwargs, "generator": self.generator}
         return function(*args, **kwargs)
 
 
 def _on_cpu(args: tuple, kwargs: dict) -> bool:
-    tensor = next((arg for arg in args if isinstance(arg, Tensor)), None)
+    tensor = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
     device = kwargs.get("device") if tensor is None else tensor.device
     return torch.device(device or torch.get_default_device()).type == "cpu"

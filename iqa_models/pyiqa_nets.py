@@ -57,9 +57,10 @@ def build(entry: Entry, files: Mapping[str, Path]) -> nn.Module:
     name = options.pop("type")
     pyiqa.archs._lazy_import_arch(name)
     architecture = pyiqa.archs.ARCH_REGISTRY.get(name)
-    with tempfile.TemporaryDirectory() as folder:  # LIQE keeps there what it derived from other weights
-        net = _offline(architecture, _Files(files), folder)(**options)
-    net.__class__ = architecture
+    with tempfile.TemporaryDirectory() as folder:
+        offline = _Offline(_Files(files), folder)
+        net = offline(architecture)(**options)
+    offline.leave(net)
     if isinstance(getattr(net, "clip_model", None), list):  # pyiqa hides CLIP from its own checkpoints in a list
         net.clip_model = nn.ModuleList(net.clip_model)  # but it must move between devices with the rest
     return net
@@ -124,17 +125,48 @@ class _View(types.ModuleType):
         return getattr(self._module, name)
 
 
-def _offline(architecture: type[nn.Module], files: _Files, folder: str) -> type[nn.Module]:
-    """A subclass whose methods are the architecture's, but see our answers in place of what reaches for files."""
-    substitutes = _substitutes(files)
-    loading = {"load_state_dict": _complete(architecture.load_state_dict)}
-    for cls in reversed(architecture.__mro__):
-        if cls.__module__.startswith("pyiqa."):
+class _Offline:
+    """Subclasses of pyiqa's modules whose methods are the same, but see our answers in place of what reaches for files.
+
+    Args:
+        files: gives the answers.
+        folder: in place of pyiqa's cache.
+    """
+
+    def __init__(self, files: _Files, folder: str):
+        self._substitutes, self._folder = _substitutes(files), folder
+        self._made: dict[type[nn.Module], type[nn.Module]] = {}
+
+    def __call__(self, cls: type[nn.Module]) -> type[nn.Module]:
+        """The subclass of a module's class; the same one at every call."""
+        if cls not in self._made:
+            made = self._made[cls] = type(cls.__name__, (cls,), {"load_state_dict": _complete(cls.load_state_dict)})
             module = vars(sys.modules[cls.__module__])
-            names = _names(module, substitutes, folder)
-            loading |= {name: _with_names(value, names) for name, value in vars(cls).items()
-                        if getattr(value, "__globals__", None) is module}  # fmt: skip
-    return type(architecture.__name__, (architecture,), loading)
+            names = self._names(module) | {cls.__name__: cls}  # itself, of which it calls super()
+            for name, value in vars(cls).items():
+                if getattr(value, "__globals__", None) is module:
+                    setattr(made, name, _with_names(value, names))
+        return self._made[cls]
+
+    def leave(self, net: nn.Module) -> None:
+        """Give a net and its parts their own classes back, in place."""
+        own = {made: cls for cls, made in self._made.items()}
+        for part in net.modules():
+            part.__class__ = own.get(type(part), type(part))
+
+    def _names(self, module: dict) -> dict:
+        """The names that a module's functions see, with the substitutes."""
+        names = {name: self._substitute(value) for name, value in module.items()}
+        if "create_swin" in names:
+            names["create_swin"] = _without_weights(names["create_swin"])
+        if "DEFAULT_CACHE_DIR" in names:  # LIQE keeps there what it derived from other weights
+            names["DEFAULT_CACHE_DIR"] = self._folder
+        return names
+
+    def _substitute(self, value: object) -> object:
+        if isinstance(value, type) and issubclass(value, nn.Module) and value.__module__.startswith("pyiqa."):
+            return self(value)
+        return next((ours for theirs, ours in self._substitutes if value is theirs), value)
 
 
 def _substitutes(files: _Files) -> list[tuple[object, object]]:
@@ -156,22 +188,8 @@ def _substitutes(files: _Files) -> list[tuple[object, object]]:
     ]
 
 
-def _names(module: dict, substitutes: list[tuple[object, object]], folder: str) -> dict:
-    """The names that a module's functions see, with the substitutes."""
-    names = dict(module)
-    for name, value in module.items():
-        names[name] = next((ours for theirs, ours in substitutes if value is theirs), value)
-    if "create_swin" in names:
-        names["create_swin"] = _without_weights(names["create_swin"])
-    if "DEFAULT_CACHE_DIR" in names:
-        names["DEFAULT_CACHE_DIR"] = folder
-    return names
-
-
 def _with_names(function: types.FunctionType, names: dict) -> types.FunctionType:
-    copy = types.FunctionType(
-        function.__code__, names, function.__name__, function.__defaults__, function.__closure__
-    )
+    copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
 
