@@ -52,11 +52,6 @@ def _own(entry: catalogue.Entry, files: Mapping[str, Path]) -> nn.Module:
 
 
 def _of_pyiqa(entry: catalogue.Entry, files: Mapping[str, Path]) -> nn.Module:
-    try:
-        from . import pyiqa_nets
-    except ImportError as error:
-        raise ImportError(
-            f"{entry.name} needs pyiqa, and {error.name or error} is missing here. Run `python install.py` in this "
-            "pack's folder, and restart ComfyUI."
-        ) from error
+    from . import pyiqa_nets  # takes seconds, and pyiqa may not be there
+
     return pyiqa_nets.build(entry, files)

@@ -19,19 +19,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-import clip
-import pyiqa.archs
-import pyiqa.archs.arch_util
-import pyiqa.archs.clip_model
-import pyiqa.utils.download_util
-import timm
 import torch
 import torchvision
-from pyiqa.default_model_configs import DEFAULT_CONFIGS
 from torch import nn
 
 from . import weights
+from .architectures import import_architecture, importing_pyiqa
 from .catalogue import Entry
+
+with importing_pyiqa():
+    import pyiqa.archs
+    import pyiqa.archs.arch_util
+    import pyiqa.archs.clip_model
+    import pyiqa.utils.download_util
+    from pyiqa.default_model_configs import DEFAULT_CONFIGS
 
 # embed_dim, image_resolution, vision_layers, vision_width, vision_patch_size, context_length, vocab_size,
 # transformer_width, transformer_heads, transformer_layers of OpenAI's CLIP (arXiv 2103.00020, tables 19 and 20)
@@ -55,7 +56,7 @@ def build(entry: Entry, files: Mapping[str, Path]) -> nn.Module:
         raise ValueError(f"{entry.name} is not in the installed pyiqa {installed}; it came with pyiqa {entry.since}.")
     options = dict(DEFAULT_CONFIGS[entry.name]["metric_opts"])
     name = options.pop("type")
-    pyiqa.archs._lazy_import_arch(name)
+    import_architecture(name)
     architecture = pyiqa.archs.ARCH_REGISTRY.get(name)
     with tempfile.TemporaryDirectory() as folder:
         offline = _Offline(_Files(files), folder)
@@ -174,18 +175,21 @@ def _substitutes(files: _Files) -> list[tuple[object, object]]:
     backbones = {name: _without_weights(getattr(torchvision.models, name)) for name in BACKBONES}
     models = _View(torchvision.models, **backbones)
     hub = _View(torch.hub, load_state_dict_from_url=files.from_hub)
-    openai_clip = _View(clip, load=lambda name, *_, **__: (files.clip(clip.model.CLIP, name), None))
-    return [
+    substitutes = [
         (torch, _View(torch, load=files.content, hub=hub, jit=_View(torch.jit, load=files.regressor))),
         (torchvision.models, models),
         (torchvision, _View(torchvision, models=models)),
-        (timm, _View(timm, create_model=_without_weights(timm.create_model))),
-        (clip, openai_clip),
         (torch.hub.load_state_dict_from_url, files.from_hub),
         (pyiqa.utils.download_util.load_file_from_url, files.path),
         (pyiqa.archs.arch_util.load_pretrained_network, files.into),
         (pyiqa.archs.clip_model.load, lambda name, *_, **__: files.clip(pyiqa.archs.clip_model.CLIP, name)),
     ]
+    if timm := sys.modules.get("timm"):  # imported by the architectures that need them
+        substitutes.append((timm, _View(timm, create_model=_without_weights(timm.create_model))))
+    if clip := sys.modules.get("clip"):
+        load = lambda name, *_, **__: (files.clip(clip.model.CLIP, name), None)  # noqa: E731
+        substitutes.append((clip, _View(clip, load=load)))
+    return substitutes
 
 
 def _with_names(function: types.FunctionType, names: dict) -> types.FunctionType:

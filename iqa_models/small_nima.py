@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import functional
 
+from ..optional import needed
+
 BACKBONE = "test_efficientnet"  # timm's smallest EfficientNet
 
 
@@ -19,8 +21,8 @@ class SmallNIMA(nn.Module):
 
     def __init__(self):
         super().__init__()
-        import timm  # only here, since it takes a second and no other metric of the pack needs it
-
+        with needed("timm"):
+            import timm
         self.base_model = timm.create_model(BACKBONE, features_only=True)
         self.global_pool = nn.AdaptiveAvgPool2d(1)
         channels = self.base_model.feature_info.channels()[-1]

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from iqa_adapter.adapter import tokens
 from iqa_adapter.adapter.checkpoint import load_adapter
 from iqa_adapter.adapter.tokens import embed_quality
 from iqa_adapter.figures.curve import Response
