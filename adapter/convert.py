@@ -8,7 +8,7 @@ import json
 
 import torch
 
-from ..quality.statistics import cc3m_statistics
+from ..quality.statistics import MetricStatistics, cc3m_statistics
 from .checkpoint import load_adapter, save_adapter
 from .metadata import Metadata
 from .sites import family_name
@@ -22,11 +22,11 @@ def convert(options: argparse.Namespace) -> str:
     Raises:
         ValueError, FileNotFoundError: see :func:`.checkpoint.load_adapter`.
     """
-    known_metrics = {name: metric.to_json() for name, metric in cc3m_statistics().items()}
-    metrics = tuple(known_metrics.get(name, {"name": name}) for name in options.metrics)
+    known = dict(cc3m_statistics())
     if options.statistics:
-        given = {metric["name"]: metric for metric in json.loads(options.statistics.read_text())}
-        metrics = tuple(given.get(metric["name"], metric) for metric in metrics)
+        given = map(MetricStatistics.from_json, json.loads(options.statistics.read_text()))
+        known |= {metric.name: metric for metric in given}
+    metrics = tuple(known.get(name, MetricStatistics(name)) for name in options.metrics)
     features = json.loads(options.feature_statistics.read_text()) if options.feature_statistics else {}
     bare = Metadata(
         kind=options.kind,
@@ -34,6 +34,7 @@ def convert(options: argparse.Namespace) -> str:
         iqa_model=options.iqa_model,
         layer=options.layer,
         pooling=options.pooling,
+        protocol=options.resize,
         feature_mean=tuple(features.get("mean", ())),
         feature_std=tuple(features.get("std", ())),
     )
@@ -43,7 +44,7 @@ def convert(options: argparse.Namespace) -> str:
     metadata = dataclasses.replace(adapter.metadata, base_model=base_model, origin=origin)
     save_adapter(dataclasses.replace(adapter, metadata=metadata), options.target, DTYPES[options.dtype])
     inputs = [
-        metric["name"] + ("" if "mean" in metric else " (no statistics: z-scores only)") for metric in metadata.metrics
+        metric.name + ("" if metric.known else " (no statistics: z-scores only)") for metric in metadata.metrics
     ]
     return (
         f"{options.target}: {metadata.kind} adapter for {base_model}, {adapter.tokens} tokens, "

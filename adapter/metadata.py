@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..quality.statistics import MetricStatistics
+
 FORMAT_VERSION = 1
 HEADER_KEY = "iqa_adapter"  # entry of the safetensors header that holds the JSON
 KINDS = ("score", "reference")
@@ -21,10 +23,11 @@ class Metadata:
         base_model: family of the UNet it was trained on, as :func:`adapter.layers.family` names it; "" if unknown.
         use_flag: a constant 1.0 is appended to the quality input.
         positional_octaves: L of the positional encoding; 0 for none.
-        metrics: for score adapters, one mapping per input in order: ``name``, ``mean``, ``std``, ``percentiles`` (rank
-            -> raw score), optionally ``min`` and ``max``. A mapping with only a ``name`` has unknown statistics.
+        metrics: for score adapters, one per input in order; each may be given as a mapping, see
+            :meth:`MetricStatistics.from_json`. One with only a ``name`` has unknown statistics.
         iqa_model, layer, pooling: for reference adapters, where the activations were taken.
-        protocol: for reference adapters, how pictures were scaled before: ``"as is"``, or their side in pixels.
+        protocol: how the training pictures were scaled before an IQA model saw them, see :mod:`..quality.resize`;
+            empty where it is unknown. Metrics that do not say it themselves were measured so, too.
         feature_mean, feature_std: for reference adapters, per activation; empty means raw activations.
         origin: free text about how the adapter was made.
         version: of this format.
@@ -37,17 +40,21 @@ class Metadata:
     base_model: str = ""
     use_flag: bool = False
     positional_octaves: int = 0
-    metrics: tuple[Mapping, ...] = ()
+    metrics: tuple[MetricStatistics, ...] = ()
     iqa_model: str = ""
     layer: str = ""
     pooling: str = ""
-    protocol: str = "512"
+    protocol: str = ""
     feature_mean: tuple[float, ...] = ()
     feature_std: tuple[float, ...] = ()
     origin: str = ""
     version: int = FORMAT_VERSION
 
     def __post_init__(self):
+        object.__setattr__(self, "metrics", tuple(map(self._measured_at, self.metrics)))
+        resizes = {metric.resize for metric in self.metrics}
+        if not self.protocol and len(resizes) == 1:
+            object.__setattr__(self, "protocol", *resizes)
         if self.kind not in KINDS:
             raise ValueError(f"Adapter metadata: kind must be 'score' or 'reference', not {self.kind!r}.")
         if self.version > FORMAT_VERSION:
@@ -55,16 +62,21 @@ class Metadata:
                 f"The adapter's metadata has format version {self.version}; this pack reads up to {FORMAT_VERSION}. "
                 "Update ComfyUI-IQA-Adapter."
             )
-        if self.kind == "score" and not (self.metrics and all("name" in metric for metric in self.metrics)):
+        if self.kind == "score" and not self.metrics:
             raise ValueError("Adapter metadata: a score adapter must name its metrics.")
         if self.kind == "reference" and not (self.iqa_model and self.layer and self.pooling):
             raise ValueError("Adapter metadata: a reference adapter must name its iqa_model, layer and pooling.")
         if len(self.feature_mean) != len(self.feature_std) or any(std <= 0 for std in self.feature_std):
             raise ValueError("Adapter metadata: feature_mean and feature_std must be equally long, std above 0.")
 
+    def _measured_at(self, metric: MetricStatistics | Mapping) -> MetricStatistics:
+        if not isinstance(metric, MetricStatistics):
+            metric = MetricStatistics.from_json(metric)
+        return dataclasses.replace(metric, resize=metric.resize or self.protocol)
+
     @property
     def metric_names(self) -> tuple[str, ...]:
-        return tuple(metric["name"] for metric in self.metrics)
+        return tuple(metric.name for metric in self.metrics)
 
     @property
     def quality_width(self) -> int | None:
@@ -72,7 +84,8 @@ class Metadata:
         return len(self.metrics) if self.kind == "score" else len(self.feature_mean) or None
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self))
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return json.dumps(fields | {"metrics": [metric.to_json() for metric in self.metrics]})
 
     @classmethod
     def from_json(cls, text: str) -> Metadata:
@@ -87,6 +100,8 @@ class Metadata:
             fields = {key: value for key, value in fields.items() if key in known}
             for key in ("metrics", "feature_mean", "feature_std"):
                 fields[key] = tuple(fields.get(key, ()))
+            if not any("protocol" in metric for metric in fields["metrics"]) and fields.get("kind") != "reference":
+                fields["protocol"] = ""  # version 0.1.0 wrote "512" into score adapters, whatever their pictures were
             return cls(**fields)
         except (TypeError, AttributeError) as error:
             raise ValueError(f"The adapter's metadata cannot be understood: {error}") from error

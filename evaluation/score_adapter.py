@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from ..adapter.checkpoint import load_adapter
 from ..adapter.tokens import QualityTokens, embed_quality
 from ..iqa_models.colourfulness import colourfulness
-from ..quality.targets import Metric, sliders
+from ..quality.targets import sliders
 from ..quickstart.adapters import SCORE
 from ..quickstart.iqa import quality
 from .cells import SEEDS_PER_PROMPT, Evaluation, listed
@@ -24,7 +24,7 @@ COLOUR_LEVELS = (1, 99)
 def evaluate_score(evaluation: Evaluation, base: torch.Tensor) -> list[str]:
     """The score adapter's table."""
     adapter = load_adapter(evaluation.weights / SCORE.file)
-    metrics = [Metric.from_json(metric) for metric in adapter.metadata.metrics]
+    metrics = adapter.metadata.metrics
 
     def at(quality_level: float, aesthetics: float) -> QualityTokens:
         row = torch.tensor([sliders(metrics, quality_level, aesthetics)])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from .formula import Formula
+
 
 def colourfulness(images: torch.Tensor) -> torch.Tensor:
     """M³ of Hasler and Süsstrunk, *Measuring colourfulness in natural images* (SPIE 2003), eqs. 1…3.
@@ -18,3 +20,7 @@ def colourfulness(images: torch.Tensor) -> torch.Tensor:
     rg, yb = (red - green).flatten(1), ((red + green) / 2 - blue).flatten(1)
     spread = torch.hypot(rg.std(1, correction=0), yb.std(1, correction=0))
     return (spread + 0.3 * torch.hypot(rg.mean(1), yb.mean(1))).to(images.dtype)
+
+
+def net() -> Formula:
+    return Formula(colourfulness)

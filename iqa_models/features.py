@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING
 import comfy.utils
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .. import files
+from ..quality.resize import AS_IS
 from .batches import check_images, run_in_batches
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ class Features:
         model: metric name of the IQA model.
         layer: module path inside the pyiqa architecture.
         pooling: a key of ``POOLINGS``.
+        resize: how the images were scaled before the model saw them, see :mod:`..quality.resize`; empty where a file
+            of version 0.1.0 does not say.
 
     Raises:
         ValueError: ``tensor`` is no matrix, or a value is not finite.
@@ -48,6 +52,7 @@ class Features:
     model: str
     layer: str
     pooling: str
+    resize: str = ""
 
     def __post_init__(self):
         if self.tensor.ndim != 2 or not len(self.tensor):
@@ -66,10 +71,10 @@ class Features:
 
 def extract_features(
     model: IQAModel,
-    images: Tensor,
+    images: Sequence[Tensor],
     layer: str = "",
     pooling: str = "",
-    protocol: str = "as is",
+    resize: str = AS_IS,
     batch_size: int = 0,
     progress: comfy.utils.ProgressBar | None = None,
 ) -> Features:
@@ -80,25 +85,46 @@ def extract_features(
 
     Args:
         model: any IQA model with a net.
-        images: ``[batch, height, width, channels]``, 0...1; see :mod:`.batches`.
+        images: ``[batch, height, width, channels]``, 0...1, or pictures of different sizes; see :mod:`.batches`.
         layer: module path; empty for the catalogue's feature layer.
         pooling: ``mean``, ``max``, ``mean+std`` (twice as wide, population standard deviation) over the positions, or
             ``none`` for layers with one position; empty for ``none`` if there is one, else ``mean``.
-        protocol, batch_size, progress: see :func:`.scoring.score_images`.
+        resize, batch_size, progress: see :func:`.scoring.score_images`.
 
     Raises:
         ValueError: unknown pooling or layer (the nearest names are listed), a layer that does not run or gives no
             vectors, ``none`` for several positions, or images that do not suit the model.
+    """
+    return Features(*read_layer(model, images, layer, pooling, resize, batch_size, progress), resize)
+
+
+def read_layer(
+    model: IQAModel,
+    images: Sequence[Tensor],
+    layer: str = "",
+    pooling: str = "",
+    resize: str = AS_IS,
+    batch_size: int = 0,
+    progress: comfy.utils.ProgressBar | None = None,
+    names: Sequence[str] = (),
+) -> tuple[Tensor, str, str, str]:
+    """As :func:`extract_features`, but with NaN for images for which the model has no answer.
+
+    Args:
+        names: of the images, for the log.
+
+    Returns:
+        Activations ``[images, dim]``, the model's name, the layer's, and the pooling.
     """
     if pooling and pooling not in POOLINGS:
         raise ValueError(f"Unknown pooling {pooling!r}; expected one of {', '.join(POOLINGS)}.")
     entry = model.entry
     name = layer or (entry.layer.name if entry.layer else "")
     read = _LayerReader(model, name, pooling)
-    check_images(images, [entry], protocol)
+    check_images(images, [entry], resize)
     progress = progress or comfy.utils.ProgressBar(len(images))
-    tensor = run_in_batches(model, images, read, protocol, batch_size, progress)
-    return Features(tensor, entry.name, name, read.pooling)
+    tensor = run_in_batches(model, images, read, resize, batch_size, progress, names)
+    return tensor, entry.name, name, read.pooling
 
 
 class _LayerReader:
@@ -173,24 +199,26 @@ def _rows(output, name: str) -> Tensor:
 
 def save_features(features: Features, path: str | Path) -> None:
     """Write a ``.safetensors`` file that says where the features were taken; an existing one is replaced whole."""
-    path = Path(path)
-    header = json.dumps({"model": features.model, "layer": features.layer, "pooling": features.pooling})
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        save_file({"features": features.tensor.contiguous()}, temporary, {HEADER_KEY: header})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    facts = {"model": features.model, "layer": features.layer, "pooling": features.pooling}
+    header = json.dumps(facts | {"protocol": features.resize})
+    files.write_tensors(path, {"features": features.tensor}, {HEADER_KEY: header})
 
 
 def load_features(path: str | Path) -> Features:
-    """Inverse of :func:`save_features`.
+    """Inverse of :func:`save_features`; the log says where a file does not tell how its pictures were scaled.
 
     Raises:
         ValueError: not such a file.
     """
     try:
         with safe_open(path, "pt") as file:
-            return Features(file.get_tensor("features").float(), **json.loads(file.metadata()[HEADER_KEY]))
+            facts = json.loads(file.metadata()[HEADER_KEY])
+            resize = facts.pop("protocol", "")
+            features = Features(file.get_tensor("features").float(), **facts, resize=resize)
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is no file of IQA features: {error}. Save it with this pack.") from error
+    if not features.resize:
+        logging.warning(
+            "%s does not say how its pictures were scaled (version 0.1.0 did not); it is taken to fit.", path
+        )
+    return features

@@ -9,7 +9,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from . import catalogue, weights
+from . import catalogue, construction, weights
 from .catalogue import Entry
 
 
@@ -30,13 +30,12 @@ class ScoringModel(nn.Module):
     """Images -> raw scores, as pyiqa's ``InferenceModel`` gives them.
 
     Attributes:
-        net: pyiqa's architecture, whose submodules can be hooked by path.
+        net: the metric's architecture, whose submodules can be hooked by path.
     """
 
-    def __init__(self, net: nn.Module, dtype: torch.dtype = torch.float32):
+    def __init__(self, net: nn.Module):
         super().__init__()
-        self.net = net.to(dtype)
-        self.dtype = dtype
+        self.net = net
 
     def forward(self, images: Tensor) -> Tensor:
         """Score a batch.
@@ -48,7 +47,7 @@ class ScoringModel(nn.Module):
             ``[N]`` float32, in the metric's unit and direction.
         """
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-            return self.net(images.to(self.dtype)).reshape(-1).float()
+            return self.net(images).reshape(-1).float()
 
 
 def load_iqa_model(name: str, download_if_missing: bool = False) -> IQAModel:
@@ -60,6 +59,7 @@ def load_iqa_model(name: str, download_if_missing: bool = False) -> IQAModel:
 
     Raises:
         ValueError: unknown or unsupported metric; damaged, unsafe or wrong file.
+        ImportError: a metric of pyiqa, which is not installed here.
         FileNotFoundError: weights are missing; the message says which, where they belong and where they come from.
         download.DownloadError: weights could not be fetched.
     """
@@ -70,21 +70,10 @@ def load_iqa_model(name: str, download_if_missing: bool = False) -> IQAModel:
     absent = [file for file in entry.weights if files[file.name] is None]
     if absent and not download_if_missing:
         raise weights.missing(entry.name, absent)
-    from . import construction  # pyiqa, and the network: only where they are used
-
     if absent:
-        from .download import download
+        from .download import download  # requests: only where it is used
 
         files |= {file.name: download(file) for file in absent}
-
     net = construction.build(entry.name, files, entry.layer.name if entry.layer else "")
     device = comfy.model_management.get_torch_device()
-    model = ScoringModel(net, _dtype(entry, net, device))
-    return IQAModel(entry, ModelPatcher(model, device, comfy.model_management.unet_offload_device()))
-
-
-def _dtype(entry: Entry, net: nn.Module, device: torch.device) -> torch.dtype:
-    parameters = sum(parameter.numel() for parameter in net.parameters())
-    if entry.half_precision and comfy.model_management.should_use_fp16(device, parameters):
-        return torch.float16
-    return torch.float32
+    return IQAModel(entry, ModelPatcher(ScoringModel(net), device, comfy.model_management.unet_offload_device()))

@@ -1,4 +1,4 @@
-"""Arithmetic with the activations of reference pictures; always raw features of one model, layer and pooling."""
+"""Arithmetic with the activations of reference pictures: raw features of one model, layer, pooling and resize."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from ..quality.resize import differ, in_words
 from .features import Features
 
 
@@ -30,7 +31,7 @@ def combine(features: Sequence[Features], weights: Sequence[float] | None = None
         raise ValueError(f"{len(weight)} weights were given for {len(rows)} reference pictures; give one for each.")
     if weight.min() < 0 or not weight.sum() > 0:
         raise ValueError(f"Weights of reference pictures must be at least 0 and not all 0, but are {list(weights)}.")
-    return replace(features[0], tensor=(weight / weight.sum() @ rows)[None])
+    return _mixture(features, (weight / weight.sum() @ rows)[None])
 
 
 def blend(a: Features, b: Features, ratio: float) -> Features:
@@ -40,7 +41,7 @@ def blend(a: Features, b: Features, ratio: float) -> Features:
         ValueError: the sources differ, or both have several rows, but not equally many.
     """
     _check_source(a, b)
-    return replace(a, tensor=torch.lerp(*_same_rows(a, b), ratio))
+    return _mixture([a, b], torch.lerp(*_same_rows(a, b), ratio))
 
 
 def add_difference(a: Features, b: Features, c: Features, amount: float) -> Features:
@@ -51,16 +52,23 @@ def add_difference(a: Features, b: Features, c: Features, amount: float) -> Feat
     """
     _check_source(a, b, c)
     base, more, less = _same_rows(a, b, c)
-    return replace(a, tensor=base + amount * (more - less))
+    return _mixture([a, b, c], base + amount * (more - less))
+
+
+def _mixture(features: Sequence[Features], tensor: torch.Tensor) -> Features:
+    """What was made of features; of unknown resize where one of them is."""
+    resizes = {member.resize for member in features}
+    return replace(features[0], tensor=tensor, resize=resizes.pop() if len(resizes) == 1 else "")
 
 
 def _check_source(*features: Features) -> None:
     first = features[0]
     for other in features[1:]:
-        if other.source != first.source:
+        if other.source != first.source or differ(first.resize, other.resize):
+            one, another = (f"{each.source}, pictures {in_words(each.resize)}" for each in (first, other))
             raise ValueError(
-                f"Activations of {first.source} and of {other.source} cannot be mixed; take them from the same model, "
-                "layer and pooling."
+                f"Activations of {one}, and of {another}, cannot be mixed; take them from the same model, layer, "
+                "pooling and resize."
             )
 
 

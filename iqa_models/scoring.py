@@ -11,7 +11,9 @@ import comfy.utils
 import torch
 from torch import Tensor
 
-from ..quality.statistics import MetricStatistics, cc3m_statistics, unknown_metric
+from ..quality.names import unknown_metric
+from ..quality.resize import AS_IS, in_words
+from ..quality.statistics import MetricStatistics, cc3m_statistics
 from . import catalogue
 from .batches import check_images, run_in_batches
 
@@ -29,7 +31,7 @@ class Scores:
         metrics: names, all different.
         values: ``[images, metrics]`` float32 on the CPU, in each metric's own unit and direction; NaN where a metric
             has no answer for an image.
-        height, width: of the images, in pixels, as they came.
+        resize: how the images were scaled before the models saw them, see :mod:`..quality.resize`.
 
     Raises:
         ValueError: ``values`` has another shape, or a metric appears twice.
@@ -37,8 +39,7 @@ class Scores:
 
     metrics: tuple[str, ...]
     values: Tensor
-    height: int
-    width: int
+    resize: str
 
     def __post_init__(self):
         if self.values.ndim != 2 or self.values.shape[1] != len(self.metrics):
@@ -54,19 +55,9 @@ class Scores:
         return {name: column.tolist() for name, column in zip(self.metrics, self.values.T, strict=True)}
 
     def statistics(self) -> dict[str, MetricStatistics]:
-        """CC3M statistics of those metrics that have them."""
+        """CC3M statistics of those metrics that have them, and whose numbers were measured at the same resize."""
         known = cc3m_statistics()
-        return {name: known[name] for name in self.metrics if name in known}
-
-    def z_scores(self) -> dict[str, list[float]]:
-        """Standard deviations from the mean over CC3M, per image, for metrics with statistics."""
-        raw = self.by_metric()
-        return {name: [known.z_score(value) for value in raw[name]] for name, known in self.statistics().items()}
-
-    def percentiles(self) -> dict[str, list[float]]:
-        """Per cent of CC3M's images with a lower raw score, per image, for metrics with statistics."""
-        raw = self.by_metric()
-        return {name: [known.percentile(value) for value in raw[name]] for name, known in self.statistics().items()}
+        return {name: known[name] for name in self.metrics if name in known and known[name].resize == self.resize}
 
     def best(self, count: int, metric: str = "") -> list[int]:
         """Indices of the ``count`` best images, best first; all of them where there are fewer.
@@ -81,7 +72,7 @@ class Scores:
         """
         name = metric or self.metrics[0]
         if name not in self.metrics:
-            raise ValueError(unknown_metric(name, self.metrics))
+            raise ValueError(unknown_metric(name, self.metrics, catalogue.names()))
         column = self.values[:, self.metrics.index(name)]
         goodness = column if catalogue.find(name).higher_is_better else -column
         return goodness.nan_to_num(nan=-math.inf).argsort(descending=True, stable=True)[:count].tolist()
@@ -89,7 +80,8 @@ class Scores:
     def table(self) -> str:
         """One line per image, a column per metric with an arrow towards better, and the mean of several images.
 
-        Behind a raw value stand its z-score and percentile, where the metric has statistics.
+        Behind a raw value stand its z-score and percentile, where the metric has statistics that hold for it; where
+        they only hold for another resize, a last line says so.
         """
         arrows = ("↓", "↑")
         rows = [["", *(f"{name} {arrows[catalogue.find(name).higher_is_better]}" for name in self.metrics)]]
@@ -100,7 +92,16 @@ class Scores:
         if len(self) > 1:
             rows.append(["mean", *self._cells(self.values.nanmean(0).tolist())])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        return "\n".join(lines + self._note())
+
+    def _note(self) -> list[str]:
+        elsewhere = {known.resize for name, known in cc3m_statistics().items() if name in self.metrics} - {self.resize}
+        return [
+            f"z-scores and percentiles are known for pictures {in_words(resize)}, but these were judged "
+            f"{in_words(self.resize)}; set resize to {resize} to see them."
+            for resize in sorted(elsewhere)
+        ]
 
     def _cells(self, row: Sequence[float]) -> list[str]:
         known = self.statistics()
@@ -114,28 +115,34 @@ class Scores:
 
 def score_images(
     models: Sequence[IQAModel],
-    images: Tensor,
-    protocol: str = "as is",
+    images: Sequence[Tensor],
+    resize: str = AS_IS,
     batch_size: int = 0,
     progress: comfy.utils.ProgressBar | None = None,
+    names: Sequence[str] = (),
 ) -> Scores:
     """Score images with one or several IQA models, one model in memory at a time.
 
     Args:
         models: different metrics.
-        images: ``[batch, height, width, channels]``, 0...1; see :mod:`.batches` for grey, RGBA and HDR.
-        protocol: one of :data:`.batches.PROTOCOLS`; the CC3M statistics hold for ``"512"``.
+        images: ``[batch, height, width, channels]``, 0...1, or pictures ``[height, width, channels]`` of different
+            sizes; see :mod:`.batches` for grey, RGBA and HDR.
+        resize: one of :data:`..quality.resize.RESIZES`; the CC3M statistics hold for ``"512"``.
         batch_size: images at once for batch-safe metrics; 0 chooses.
         progress: advances by one per image and model; a ComfyUI progress bar of its own if None.
+        names: of the images, for the log.
 
     Raises:
         ValueError: the images do not suit one of the models, or a metric is given twice; before any work.
+        MemoryError: one image alone does not fit into memory.
     """
     entries = [model.entry for model in models]
-    check_images(images, entries, protocol)
+    check_images(images, entries, resize)
     values = torch.empty(len(images), len(models))
-    scores = Scores(tuple(entry.name for entry in entries), values, *images.shape[1:3])
+    scores = Scores(tuple(entry.name for entry in entries), values, resize)
     progress = progress or comfy.utils.ProgressBar(values.numel())
     for column, model in enumerate(models):
-        values[:, column] = run_in_batches(model, images, model.patcher.model, protocol, batch_size, progress)
+        values[:, column] = run_in_batches(
+            model, images, model.patcher.model, resize, batch_size, progress, names
+        )
     return scores

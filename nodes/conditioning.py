@@ -7,7 +7,10 @@ from comfy_api.latest import io
 from ..adapter.adapter import Adapter
 from ..adapter.guider import with_quality
 from ..adapter.tokens import QualityTokens, embed_negated, embed_quality
-from ..quality.targets import Metric, requested, sliders
+from ..iqa_models import catalogue
+from ..iqa_models.scoring import Scores
+from ..quality.statistics import MetricStatistics
+from ..quality.targets import requested, sliders
 from .schema import IQAAdapterType, IQAEmbedsType, IQAScoresType, advanced, schema
 
 NEGATIVES = ["zero", "negated", "percentile"]
@@ -57,7 +60,8 @@ class IQAQualityEmbed(io.ComfyNode):
                     "match_scores",
                     optional=True,
                     tooltip="Scores of pictures to match, from Score Images; one row of embeds per picture. They "
-                    "override the sliders for the metrics they contain.",
+                    "override the sliders for the metrics they contain, and must be of pictures resized as the "
+                    "adapter's training pictures were.",
                 ),
                 advanced(
                     io.Combo.Input(
@@ -93,15 +97,15 @@ class IQAQualityEmbed(io.ComfyNode):
         quality: float,
         aesthetics: float,
         targets: str = "",
-        match_scores=None,
+        match_scores: Scores | None = None,
         negative: str = "zero",
         negative_strength: float = 0.5,
     ) -> io.NodeOutput:
         metrics = adapter_metrics(iqa_adapter)
-        match = None if match_scores is None else match_scores.by_metric()
-        request = requested(metrics, quality, aesthetics, targets, match)
+        match, resize = (None, "") if match_scores is None else (match_scores.by_metric(), match_scores.resize)
+        request = requested(metrics, quality, aesthetics, targets, match, resize, catalogue.names())
         tokens, versus = _embed(iqa_adapter, metrics, request, negative, negative_strength)
-        rows = [", ".join(map(Metric.describe, metrics, row)) for row in request.tolist()]
+        rows = [", ".join(map(MetricStatistics.describe, metrics, row)) for row in request.tolist()]
         return io.NodeOutput(tokens, "\n".join(rows) + f"\nnegative: {versus}")
 
 
@@ -133,17 +137,17 @@ class IQAConditioningQuality(io.ComfyNode):
         return io.NodeOutput(with_quality(conditioning, iqa_embeds))
 
 
-def adapter_metrics(adapter: Adapter) -> list[Metric]:
+def adapter_metrics(adapter: Adapter) -> list[MetricStatistics]:
     if adapter.metadata.kind != "score":
         raise ValueError(
             f"{adapter.name} is conditioned on a reference picture (activations of {adapter.metadata.iqa_model}), not "
             "on scores. Connect it to Reference Quality Conditioning, or load a score adapter."
         )
-    return [Metric.from_json(metric) for metric in adapter.metadata.metrics]
+    return list(adapter.metadata.metrics)
 
 
 def _embed(
-    adapter: Adapter, metrics: list[Metric], request, negative: str, strength: float
+    adapter: Adapter, metrics: list[MetricStatistics], request, negative: str, strength: float
 ) -> tuple[QualityTokens, str]:
     if negative == "negated":
         return embed_negated(adapter, request, strength), f"the request times {-strength:g}"

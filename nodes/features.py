@@ -23,8 +23,8 @@ class IQASaveFeatures(io.ComfyNode):
             display_name="Save Activations",
             category="reference",
             search_aliases=["save reference quality", "store iqa features", "quality preset"],
-            description="Writes activations to a .safetensors file that Load Activations finds, with the model, layer "
-            "and pooling they come from.",
+            description="Writes activations to a .safetensors file that Load Activations finds, with the model, layer, "
+            "pooling and resize they come from.",
             inputs=[
                 IQAFeaturesType.Input("iqa_features", tooltip="From Reference Activations or Mix Activations."),
                 io.String.Input(

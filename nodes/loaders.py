@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from weakref import WeakValueDictionary
 
 import folder_paths
@@ -11,9 +12,10 @@ from comfy_api.latest import io
 from ..adapter.adapter import Adapter
 from ..adapter.checkpoint import load_adapter
 from ..adapter.metadata import Metadata
-from ..iqa_models import catalogue
+from ..iqa_models import catalogue, weights
 from ..iqa_models.loading import load_iqa_model
-from ..quality.statistics import cc3m_statistics, unknown_metric
+from ..quality.names import unknown_metric
+from ..quality.statistics import MetricStatistics, cc3m_statistics
 from .schema import IQAAdapterType, IQAModelType, advanced, listed, schema
 
 
@@ -44,7 +46,7 @@ class IQAAdapterLoader(io.ComfyNode):
                         optional=True,
                         placeholder="topiq_nr, laion_aes",
                         tooltip="Only for files that do not say which metrics they were trained on: the names, in "
-                        "training order, separated by commas. Known: " + ", ".join(cc3m_statistics()) + ".",
+                        "training order, separated by commas. With statistics: " + ", ".join(cc3m_statistics()) + ".",
                     )
                 ),
             ],
@@ -59,12 +61,12 @@ class IQAAdapterLoader(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, adapter_name: str, metrics: str = "") -> tuple:
-        return os.stat(_path(adapter_name)).st_mtime_ns, metrics
+        return _version(_path(adapter_name)), metrics
 
     @classmethod
     def execute(cls, adapter_name: str, metrics: str = "") -> io.NodeOutput:
         path = _path(adapter_name)
-        key = (path, os.stat(path).st_mtime_ns, metrics)
+        key = (path, _version(path), metrics)
         adapter = cls._loaded.get(key) or load_adapter(path, _description(metrics))
         cls._loaded[key] = adapter
         return io.NodeOutput(adapter)
@@ -79,15 +81,15 @@ class IQAModelLoader(io.ComfyNode):
             node_id="IQAModelLoader",
             display_name="Load IQA Model",
             search_aliases=["pyiqa", "image quality metric", "aesthetic model", "iqa metric"],
-            description="Loads a no-reference image-quality or aesthetics model of pyiqa from files in "
+            description="Loads a no-reference image-quality or aesthetics model, most of them pyiqa's, from files in "
             "ComfyUI/models/iqa/ or the caches of pyiqa and torch hub. Nothing in a file can run code.",
             inputs=[
                 io.Combo.Input(
                     "metric",
                     options=[name for name in catalogue.names() if catalogue.find(name).supported],
                     default="piqe",
-                    tooltip="The metric. piqe and entropy need no file; for the others a missing file is named with "
-                    "its source and its folder.",
+                    tooltip="The metric. piqe, entropy and colourfulness need no file; for the others a missing file "
+                    "is named with its source and its folder.",
                 ),
                 io.Boolean.Input(
                     "download_if_missing",
@@ -103,6 +105,12 @@ class IQAModelLoader(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, metric: str, download_if_missing: bool = False) -> list[tuple]:
+        """Changes when a weight file comes, goes or is replaced, so that the model is read again."""
+        found = [weights.locate(file) for file in catalogue.find(metric).weights]
+        return [(str(path), *_version(path)) for path in found if path is not None]
+
+    @classmethod
     def execute(cls, metric: str, download_if_missing: bool = False) -> io.NodeOutput:
         return io.NodeOutput(load_iqa_model(metric, download_if_missing))
 
@@ -116,11 +124,21 @@ def _path(adapter_name: str) -> str:
     return folder_paths.get_full_path_or_raise("iqa_adapter", adapter_name)
 
 
+def _version(path: str | Path) -> tuple[int, int]:
+    state = os.stat(path)
+    return state.st_mtime_ns, state.st_size
+
+
 def _description(metrics: str) -> Metadata | None:
-    """What the user says about a file that says nothing."""
-    known = cc3m_statistics()
+    """What the user says about a file that says nothing; metrics without known statistics take z-scores only."""
     names = [name.strip() for name in metrics.split(",") if name.strip()]
-    for name in names:
-        if name not in known:
-            raise ValueError(unknown_metric(name, list(known)))
-    return Metadata(metrics=tuple(known[name].to_json() for name in names)) if names else None
+    return Metadata(metrics=tuple(map(_metric, names))) if names else None
+
+
+def _metric(name: str) -> MetricStatistics:
+    known = cc3m_statistics()
+    if name not in catalogue.names():
+        raise ValueError(unknown_metric(name, known, catalogue.names()))
+    entry = catalogue.find(name)
+    facts = {"higher_is_better": entry.higher_is_better, "aesthetic": entry.aesthetic}
+    return known.get(name) or MetricStatistics(name, **facts)

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..adapter.adapter import Adapter
 from ..adapter.tokens import embed_features
-from ..iqa_models.batches import PROTOCOLS
 from ..iqa_models.features import POOLINGS, Features, extract_features
 from ..iqa_models.loading import IQAModel
 from ..iqa_models.mixing import add_difference, blend, combine
-from .schema import IQAAdapterType, IQAEmbedsType, IQAFeaturesType, IQAModelType, advanced, schema
+from ..quality.resize import RESIZES, differ, in_words
+from .schema import (
+    IQAAdapterType,
+    IQAEmbedsType,
+    IQAFeaturesType,
+    IQAModelType,
+    advanced,
+    pictures,
+    resize_input,
+    schema,
+    single,
+)
 
 BLEND, ADD_DIFFERENCE = "blend", "add what B has over C"
 EACH, MEAN = "one by one", "mean"
+AUTO = "auto"
 
 
 class IQAReferenceFeatures(io.ComfyNode):
@@ -29,13 +42,14 @@ class IQAReferenceFeatures(io.ComfyNode):
             search_aliases=["reference quality", "iqa features", "quality transfer", "style of quality"],
             description="Takes what an IQA model sees in reference pictures (their quality rather than their content), "
             "for Reference Quality Conditioning.",
+            is_input_list=True,
             inputs=[
                 IQAModelType.Input("iqa_model", tooltip="The model that looks, from Load IQA Model."),
-                io.Image.Input("images", tooltip="One or several reference pictures, 0 to 1."),
+                io.Image.Input("images", tooltip="Reference pictures, 0 to 1, a batch or a list."),
                 IQAAdapterType.Input(
                     "iqa_adapter",
                     optional=True,
-                    tooltip="The reference adapter to be used: layer, pooling and protocol are then those it was "
+                    tooltip="The reference adapter to be used: layer, pooling and resize are then those it was "
                     "trained on.",
                 ),
                 advanced(
@@ -50,19 +64,19 @@ class IQAReferenceFeatures(io.ComfyNode):
                 advanced(
                     io.Combo.Input(
                         "pooling",
-                        options=["auto", *POOLINGS],
-                        default="auto",
+                        options=[AUTO, *POOLINGS],
+                        default=AUTO,
                         tooltip="Without an adapter: how the layer's positions become one vector. auto is none for "
                         "vectors and mean for everything else.",
                     )
                 ),
                 advanced(
-                    io.Combo.Input(
-                        "protocol",
-                        options=list(PROTOCOLS),
-                        default="512",
-                        tooltip="Without an adapter: 512 scales to 512x512 pixels first, as for the training of the "
-                        "paper's adapters, 64 as for the quickstart's; as is leaves the pictures in their own size.",
+                    resize_input(
+                        "Without an adapter: 512 scales to 512x512 pixels first, as for the training of the paper's "
+                        "adapters, 64 as for the quickstart's; as is leaves the pictures in their own size; auto is "
+                        "what the IQA model is used with: 64 for quickstart_iqa, 512 for all others.",
+                        [*RESIZES, AUTO],
+                        AUTO,
                     )
                 ),
                 advanced(
@@ -90,23 +104,24 @@ class IQAReferenceFeatures(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        iqa_model: IQAModel,
-        images: Tensor,
-        iqa_adapter: Adapter | None = None,
-        layer: str = "",
-        pooling: str = "auto",
-        protocol: str = "512",
-        references: str = EACH,
-        weights: str = "",
+        iqa_model: list[IQAModel],
+        images: list[Tensor],
+        iqa_adapter: list[Adapter] = (),
+        layer: list[str] = ("",),
+        pooling: list[str] = (AUTO,),
+        protocol: list[str] = (AUTO,),
+        references: list[str] = (EACH,),
+        weights: list[str] = ("",),
     ) -> io.NodeOutput:
-        pooling = "" if pooling == "auto" else pooling
-        if iqa_adapter is not None:
-            _check(iqa_adapter, iqa_model.entry.name)
-            trained = iqa_adapter.metadata
-            layer, pooling, protocol = trained.layer, trained.pooling, trained.protocol
-        shares = _numbers(weights)
-        features = extract_features(iqa_model, images, layer.strip(), pooling, protocol)
-        return io.NodeOutput(combine([features], shares) if references == MEAN else features)
+        model, shares = single(iqa_model, "iqa_model"), _numbers(single(weights, "weights"))
+        where = (single(layer, "layer").strip(), single(pooling, "pooling"))
+        resize = single(protocol, "resize")
+        if iqa_adapter:
+            where, resize = _as_trained(single(iqa_adapter, "iqa_adapter"), model.entry.name, resize)
+        layer, pooling = where
+        resize = model.entry.resize if resize == AUTO else resize
+        features = extract_features(model, pictures(images), layer, "" if pooling == AUTO else pooling, resize)
+        return io.NodeOutput(combine([features], shares) if single(references, "references") == MEAN else features)
 
 
 class IQAMixFeatures(io.ComfyNode):
@@ -122,7 +137,7 @@ class IQAMixFeatures(io.ComfyNode):
             description="Mixes the activations of reference pictures: between A and B, or A plus what B has over C.",
             inputs=[
                 IQAFeaturesType.Input("features_a", tooltip="From Reference Activations."),
-                IQAFeaturesType.Input("features_b", tooltip="Of the same model, layer and pooling."),
+                IQAFeaturesType.Input("features_b", tooltip="Of the same model, layer, pooling and resize."),
                 IQAFeaturesType.Input(
                     "features_c", optional=True, tooltip="Only for 'add what B has over C': B without what is wanted."
                 ),
@@ -192,8 +207,39 @@ class IQAReferenceEmbed(io.ComfyNode):
     ) -> io.NodeOutput:
         for features in filter(None, (iqa_features, negative_features)):
             _check(iqa_adapter, features.model, features.layer, features.pooling)
+            _check_resize(iqa_adapter, features)
         negative = None if negative_features is None else negative_features.tensor
         return io.NodeOutput(embed_features(iqa_adapter, iqa_features.tensor, negative))
+
+
+def _as_trained(adapter: Adapter, model: str, resize: str) -> tuple[tuple[str, str], str]:
+    """Layer and pooling, and the resize, that a reference adapter was trained on.
+
+    Args:
+        model: name of the IQA model that shall look.
+        resize: what holds where the adapter's file does not say.
+    """
+    metadata = adapter.metadata
+    if metadata.kind != "reference":
+        raise ValueError(
+            f"{adapter.name} is conditioned on scores ({', '.join(metadata.metric_names)}), not on activations. "
+            "Connect a reference adapter, or none."
+        )
+    _check(adapter, model)
+    if not metadata.protocol:
+        logging.warning("%s does not say how its training pictures were resized; %s is used.", adapter.name, resize)
+    return (metadata.layer, metadata.pooling), metadata.protocol or resize
+
+
+def _check_resize(adapter: Adapter, features: Features) -> None:
+    """Refuse activations of pictures that were scaled in another way than the adapter's training pictures."""
+    trained = adapter.metadata.protocol
+    if adapter.metadata.kind == "reference" and differ(trained, features.resize):
+        raise ValueError(
+            f"{adapter.name} was trained on pictures {in_words(trained)}, but these activations are of pictures "
+            f"{in_words(features.resize)}. Connect the adapter to Reference Activations, too, or set its resize to "
+            f"{trained}."
+        )
 
 
 def _check(adapter: Adapter, *source: str) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import folder_paths
 from comfy_api.latest import io
+from torch import Tensor
 
 CATEGORY = "IQA-Adapter"
 
 IQAAdapterType = io.Custom("IQA_ADAPTER")  # adapter.adapter.Adapter
 IQAModelType = io.Custom("IQA_MODEL")  # iqa_models.loading.IQAModel
 IQAScoresType = io.Custom("IQA_SCORES")  # iqa_models.scoring.Scores
-IQAFeaturesType = io.Custom("IQA_FEATURES")  # iqa_models.activations.Features
+IQAFeaturesType = io.Custom("IQA_FEATURES")  # iqa_models.features.Features
 IQAEmbedsType = io.Custom("IQA_EMBEDS")  # adapter.tokens.QualityTokens
 
 _SCHEMA_FIELDS = {field.name for field in dataclasses.fields(io.Schema)}
@@ -29,6 +31,27 @@ def advanced(socket: io.Input) -> io.Input:
     """Mark an input as one that newcomers do not need; the front end folds it away."""
     socket.extra_dict = {**(socket.extra_dict or {}), "advanced": True}
     return socket
+
+
+def resize_input(tooltip: str, options: Sequence[str], default: str) -> io.Combo.Input:
+    """How pictures are scaled before an IQA model sees them; workflows store it as ``protocol``."""
+    return io.Combo.Input("protocol", display_name="resize", options=list(options), default=default, tooltip=tooltip)
+
+
+def single(values: list, name: str) -> object:
+    """The value of an input that nodes with lists of pictures want once; such nodes get all inputs as lists.
+
+    Raises:
+        ValueError: there are several.
+    """
+    if len(values) > 1:
+        raise ValueError(f"{name} was given {len(values)} times; connect one, which holds for all pictures.")
+    return values[0]
+
+
+def pictures(images: list[Tensor]) -> list[Tensor]:
+    """Every picture ``[height, width, channels]`` of a list of IMAGEs, in order."""
+    return [picture for batch in images for picture in batch]
 
 
 def listed(folder: str, name: str) -> bool | str:

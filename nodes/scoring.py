@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..iqa_models.batches import PROTOCOLS
 from ..iqa_models.loading import IQAModel
 from ..iqa_models.scoring import Scores, score_images
-from .schema import IQAModelType, IQAScoresType, advanced, schema
+from ..quality.resize import AS_IS, RESIZES
+from .schema import IQAModelType, IQAScoresType, advanced, pictures, resize_input, schema, single
 
 
 class IQAScoreImages(io.ComfyNode):
-    """IQA_MODELs + IMAGE -> IQA_SCORES, values of the first metric, table."""
+    """IQA_MODELs + IMAGEs -> IQA_SCORES, values of the first metric, table."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -24,20 +25,24 @@ class IQAScoreImages(io.ComfyNode):
             category="scoring",
             search_aliases=["image quality", "iqa score", "aesthetic score", "pyiqa", "rate image"],
             description="Says how good pictures are, with one or several IQA models, and shows the numbers: raw value, "
-            "and where it is known the z-score and the percentile among photos of the web.",
+            "and where it is known for this resize the z-score and the percentile among photos of the web.",
+            is_input_list=True,
             inputs=[
                 IQAModelType.Input("iqa_model", tooltip="The metric, from Load IQA Model."),
-                io.Image.Input("images", tooltip="Pictures, 0 to 1; grey, RGB, or RGBA (seen on white)."),
+                io.Image.Input(
+                    "images",
+                    tooltip="Pictures, 0 to 1; grey, RGB, or RGBA (seen on white). A list may hold pictures of "
+                    "different sizes.",
+                ),
                 *[
                     IQAModelType.Input(f"model_{number}", optional=True, tooltip="A further metric.")
                     for number in (2, 3, 4)
                 ],
-                io.Combo.Input(
-                    "protocol",
-                    options=list(PROTOCOLS),
-                    default=PROTOCOLS[0],
-                    tooltip="as is: the pictures in their own size. 512: scaled to 512x512 pixels first, as the "
-                    "pictures were on which adapters and percentiles are based. 64: the size of the quickstart.",
+                resize_input(
+                    "as is: the pictures in their own size. 512: scaled to 512x512 pixels first, as the pictures were "
+                    "on which the released adapters and the percentiles are based. 64: the size of the quickstart.",
+                    RESIZES,
+                    AS_IS,
                 ),
                 advanced(
                     io.Int.Input(
@@ -62,23 +67,24 @@ class IQAScoreImages(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        iqa_model: IQAModel,
-        images: Tensor,
-        model_2: IQAModel | None = None,
-        model_3: IQAModel | None = None,
-        model_4: IQAModel | None = None,
-        protocol: str = PROTOCOLS[0],
-        batch_size: int = 0,
+        iqa_model: list[IQAModel],
+        images: list[Tensor],
+        model_2: list[IQAModel] = (),
+        model_3: list[IQAModel] = (),
+        model_4: list[IQAModel] = (),
+        protocol: list[str] = (AS_IS,),
+        batch_size: list[int] = (0,),
     ) -> io.NodeOutput:
-        models = [model for model in (iqa_model, model_2, model_3, model_4) if model is not None]
-        scores = score_images(models, images, protocol, batch_size)
+        models = [*iqa_model, *model_2, *model_3, *model_4]
+        resize, at_once = single(protocol, "resize"), single(batch_size, "batch_size")
+        scores = score_images(models, pictures(images), resize, at_once)
         table = scores.table()
         shown = {"text": [table], "scores": [_finite(scores.by_metric())]}
         return io.NodeOutput(scores, scores.values[:, 0].tolist(), table, ui=shown)
 
 
 class IQASelectBest(io.ComfyNode):
-    """IMAGE + IQA_SCORES -> the best of them, best first."""
+    """IMAGEs + IQA_SCORES -> the best of them, best first."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -87,9 +93,10 @@ class IQASelectBest(io.ComfyNode):
             display_name="Select Best Images",
             category="scoring",
             search_aliases=["best of n", "top k images", "filter by quality", "pick best"],
-            description="Keeps the best of a batch, best first, by the scores of Score Images.",
+            description="Keeps the best pictures, best first, by the scores of Score Images.",
+            is_input_list=True,
             inputs=[
-                io.Image.Input("images", tooltip="The batch that was scored."),
+                io.Image.Input("images", tooltip="The pictures that were scored, a batch or a list."),
                 IQAScoresType.Input("iqa_scores", tooltip="Its scores, from Score Images."),
                 io.Int.Input(
                     "count", default=1, min=1, max=4096, tooltip="How many to keep, 1 to 4096; all if there are fewer."
@@ -105,22 +112,33 @@ class IQASelectBest(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="images", tooltip="The best ones, best first."),
+                io.Image.Output(
+                    display_name="images",
+                    is_output_list=True,
+                    tooltip="The best ones, best first: one batch, or a list where their sizes differ.",
+                ),
                 io.Int.Output(
-                    display_name="indices", is_output_list=True, tooltip="Their places in the batch, from 0, a list."
+                    display_name="indices",
+                    is_output_list=True,
+                    tooltip="Their places among all pictures, from 0, a list.",
                 ),
             ],
         )
 
     @classmethod
-    def execute(cls, images: Tensor, iqa_scores: Scores, count: int, metric: str = "") -> io.NodeOutput:
-        if len(iqa_scores) != len(images):
+    def execute(
+        cls, images: list[Tensor], iqa_scores: list[Scores], count: list[int], metric: list[str] = ("",)
+    ) -> io.NodeOutput:
+        scores, found = single(iqa_scores, "iqa_scores"), pictures(images)
+        if len(scores) != len(found):
             raise ValueError(
-                f"The scores are of {len(iqa_scores)} images, but {len(images)} are to choose from. Connect the batch "
-                "that was scored."
+                f"The scores are of {len(scores)} images, but {len(found)} are to choose from. Connect the images that "
+                "were scored."
             )
-        best = iqa_scores.best(count, metric.strip())
-        return io.NodeOutput(images[best], best)
+        best = scores.best(single(count, "count"), single(metric, "metric").strip())
+        chosen = [found[number] for number in best]
+        alike = len({picture.shape for picture in chosen}) == 1
+        return io.NodeOutput([torch.stack(chosen)] if alike else [picture[None] for picture in chosen], best)
 
 
 def _finite(columns: dict[str, list[float]]) -> dict[str, list[float | None]]:

@@ -16,16 +16,16 @@ from PIL import Image
 
 from ..adapter.adapter import Adapter
 from ..figures.curve import plot_losses
-from ..iqa_models.batches import PROTOCOLS
 from ..iqa_models.loading import IQAModel
 from ..optional import needed
 from ..pictures.reading import find_pictures
+from ..quality.resize import RESIZES
 from ..training.checked import parse_mapping
 from ..training.run import RunSettings, train_on_pictures
 from ..training.score_set import score_dataset
 from ..training.state import CHECKPOINT, read_losses
 from ..training.table import ScoredTable
-from .schema import IQAAdapterType, IQAModelType, advanced, schema
+from .schema import IQAAdapterType, IQAModelType, advanced, resize_input, schema
 
 SCORES, ACTIVATIONS = "scores", "activations"
 TABLES, RUNS = "iqa_tables", "iqa_training"  # subfolders of ComfyUI's output folder
@@ -57,12 +57,11 @@ class IQAScoreDataset(io.ComfyNode):
                     tooltip="scores: for an adapter with a quality slider. activations: for one that follows a "
                     "reference picture; of one IQA model.",
                 ),
-                io.Combo.Input(
-                    "protocol",
-                    options=list(PROTOCOLS),
-                    default="512",
-                    tooltip="512: pictures are scaled to 512x512 pixels first, as for the released adapters. as is: "
-                    "in their own size. 64: the size of the quickstart.",
+                resize_input(
+                    "512: pictures are scaled to 512x512 pixels first, as for the released adapters. as is: in their "
+                    "own size. 64: the size of the quickstart. The adapter remembers it.",
+                    RESIZES,
+                    "512",
                 ),
                 io.String.Input(
                     "name", default="my_pictures", tooltip=f"Of the table: a folder in ComfyUI's output/{TABLES}/."

@@ -8,64 +8,103 @@ Captions 3M images, resized to 512x512 (bilinear).
 from __future__ import annotations
 
 import csv
-import difflib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 CC3M_TABLE = Path(__file__).parent / "data" / "cc3m_statistics.csv"
+CC3M_RESIZE = "512"
+RANKS = (1, 5, 10, 25, 50, 75, 90, 95, 99)  # per cent: the percentiles that are kept of a set of pictures
 
 
 @dataclass(frozen=True)
 class MetricStatistics:
-    """Distribution of one metric over a reference set of images.
+    """A metric and, as far as it is known, the distribution of its raw scores over a reference set of pictures.
+
+    The one shape of these numbers: in adapter metadata, tables of scores, requested targets and shown scores.
 
     Attributes:
         name: the metric's name.
-        mean, std: of the raw scores; ``std`` is above 0.
-        percentiles: rank in per cent (0...100) -> raw score, rising; at least two ranks.
+        mean, std: of the raw scores, ``std`` above 0; NaN where nothing is known but the name.
+        percentiles: rank in per cent (0...100) -> raw score, rising; two ranks or more, or none.
         minimum, maximum: the extremes, ranks 0 and 100; infinite where unknown.
         higher_is_better: direction of the raw scores.
         aesthetic: the metric measures aesthetics (IAA) rather than technical quality (IQA).
+        resize: how the pictures were scaled, see :mod:`.resize`; empty where it is unknown.
+        missing: pictures of the set for which the metric has no answer.
+
+    Raises:
+        ValueError: mean and std are not both finite or both NaN, std is not above 0, or percentiles do not rise.
     """
 
     name: str
-    mean: float
-    std: float
-    percentiles: Mapping[float, float]
+    mean: float = math.nan
+    std: float = math.nan
+    percentiles: Mapping[float, float] = field(default_factory=dict)
     minimum: float = -math.inf
     maximum: float = math.inf
     higher_is_better: bool = True
     aesthetic: bool = False
+    resize: str = ""
+    missing: int = 0
 
-    def __post_init__(self):
-        ranks, values = zip(*sorted(self.percentiles.items()), strict=True)
-        object.__setattr__(self, "percentiles", dict(zip(ranks, values, strict=True)))
-        if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "percentiles", dict(sorted(self.percentiles.items())))
+        ranks, values = list(self.percentiles), list(self.percentiles.values())
+        unknown = math.isnan(self.mean) and math.isnan(self.std)
+        if not unknown and not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
             raise ValueError(f"Statistics of {self.name}: mean must be finite and std above 0, not {self.std}.")
-        if len(ranks) < 2 or ranks[0] < 0 or ranks[-1] > 100 or list(values) != sorted(values):
+        if ranks and (len(ranks) < 2 or ranks[0] < 0 or ranks[-1] > 100 or values != sorted(values)):
             raise ValueError(f"Statistics of {self.name}: percentiles need two ranks or more in 0...100, rising.")
+
+    @classmethod
+    def of(cls, name: str, scores: np.ndarray, **facts) -> MetricStatistics:
+        """Statistics of measured scores.
+
+        Args:
+            scores: ``[pictures]`` raw scores; what is not finite counts as missing.
+            facts: further attributes.
+
+        Returns:
+            Without mean, std and percentiles where all scores are the same or none is there, since no other score
+            could be standardised with them.
+        """
+        known = scores[np.isfinite(scores)].astype(np.float64)
+        facts["missing"] = len(scores) - len(known)
+        if len(known):
+            facts |= {"minimum": float(known.min()), "maximum": float(known.max())}
+        if not len(known) or known.std() == 0:
+            return cls(name, **facts)
+        percentiles = dict(zip(RANKS, np.percentile(known, RANKS).tolist(), strict=True))
+        return cls(name, float(known.mean()), float(known.std()), percentiles, **facts)
+
+    @property
+    def known(self) -> bool:
+        """Whether raw scores can be standardised."""
+        return math.isfinite(self.std)
 
     def z_score(self, raw: float) -> float:
         """Standardised score, ``(raw - mean) / std``: what a score adapter is trained on."""
+        self._require(self.known, "a raw value")
         return (raw - self.mean) / self.std
 
     def raw(self, z: float) -> float:
         """Raw score of a standardised one."""
+        self._require(self.known, "a raw value")
         return self.mean + z * self.std
 
     def raw_at(self, percentile: float) -> float:
-        """Raw score below which ``percentile`` per cent (0...100) of the reference images lie.
+        """Raw score below which ``percentile`` per cent (0...100) of the reference pictures lie.
 
         Linear between the known ranks. Beyond the outermost known rank the known extreme is the end of the line;
         where it is unknown, the outermost rank's score is held.
 
         Raises:
-            ValueError: ``percentile`` outside 0...100.
+            ValueError: ``percentile`` outside 0...100, or there are no percentiles.
         """
         if not 0 <= percentile <= 100:
             raise ValueError(f"Percentile {percentile:g} of {self.name} is outside 0...100.")
@@ -73,11 +112,70 @@ class MetricStatistics:
         return float(np.interp(percentile, ranks, values))
 
     def percentile(self, raw: float) -> float:
-        """Rank in per cent (0...100) of a raw score among the reference images; inverse of :meth:`raw_at`."""
+        """Rank in per cent (0...100) of a raw score among the reference pictures; inverse of :meth:`raw_at`."""
         ranks, values = self._curve()
         return float(np.interp(raw, values, ranks))
 
+    def z_at(self, better_than: float) -> float:
+        """z-score of the picture that is better than ``better_than`` per cent (0...100) of the reference set."""
+        self._require(self.known, "a percentile")
+        return self.z_score(self.raw_at(better_than if self.higher_is_better else 100 - better_than))
+
+    def describe(self, z: float) -> str:
+        """``name = raw value (percentile, z-score)``, as far as it is known."""
+        if not self.known:
+            return f"{self.name} = {z:+.2f}z"
+        raw, rank = self.raw(z), ""
+        if self.percentiles:
+            percentile = self.percentile(raw)
+            rank = f"better than {percentile if self.higher_is_better else 100 - percentile:.3g} %, "
+        return f"{self.name} = {raw:.4g} ({rank}{z:+.2f}z)"
+
+    def to_json(self) -> dict:
+        """Plain JSON form of what is known, as adapters and tables carry it (ranks as strings).
+
+        The resize is stored as ``protocol``.
+        """
+        numbers = {"mean": self.mean, "std": self.std} if self.known else {}
+        if self.percentiles:
+            numbers["percentiles"] = {f"{rank:g}": value for rank, value in self.percentiles.items()}
+        extremes = {"min": self.minimum, "max": self.maximum}
+        return {
+            "name": self.name,
+            **numbers,
+            **{key: value for key, value in extremes.items() if math.isfinite(value)},
+            "higher_is_better": self.higher_is_better,
+            "aesthetic": self.aesthetic,
+            **({"protocol": self.resize} if self.resize else {}),
+            **({"missing": self.missing} if self.missing else {}),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping) -> MetricStatistics:
+        """Inverse of :meth:`to_json`; a mapping with only a name is a metric of unknown statistics.
+
+        Raises:
+            ValueError: a field is missing or not a number; the message names the metric.
+        """
+        try:
+            numbers = [float(data[key]) for key in ("mean", "std")] if {"mean", "std"} & data.keys() else []
+            return cls(
+                data["name"],
+                *numbers,
+                percentiles={float(rank): float(value) for rank, value in data.get("percentiles", {}).items()},
+                minimum=float(data.get("min", -math.inf)),
+                maximum=float(data.get("max", math.inf)),
+                higher_is_better=bool(data.get("higher_is_better", True)),
+                aesthetic=bool(data.get("aesthetic", False)),
+                resize=str(data.get("protocol", "")),
+                missing=int(data.get("missing", 0)),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            name = data.get("name", "?") if isinstance(data, Mapping) else data
+            raise ValueError(f"Statistics of metric {name!r} are incomplete: {error!r}.") from error
+
     def _curve(self) -> tuple[list[float], list[float]]:
+        self._require(bool(self.percentiles), "a percentile")
         points = dict(self.percentiles)
         if math.isfinite(self.minimum):
             points.setdefault(0.0, self.minimum)
@@ -86,39 +184,12 @@ class MetricStatistics:
         ranks = sorted(points)
         return ranks, [points[rank] for rank in ranks]
 
-    def to_json(self) -> dict:
-        """Plain JSON form, as adapters carry it in their metadata (ranks as strings, extremes only if known)."""
-        extremes = {"min": self.minimum, "max": self.maximum}
-        return {
-            "name": self.name,
-            "mean": self.mean,
-            "std": self.std,
-            "percentiles": {f"{rank:g}": value for rank, value in self.percentiles.items()},
-            **{key: value for key, value in extremes.items() if math.isfinite(value)},
-            "higher_is_better": self.higher_is_better,
-            "aesthetic": self.aesthetic,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping) -> MetricStatistics:
-        """Inverse of :meth:`to_json`.
-
-        Raises:
-            ValueError: a field is missing or not a number; the message names the metric.
-        """
-        try:
-            return cls(
-                name=data["name"],
-                mean=float(data["mean"]),
-                std=float(data["std"]),
-                percentiles={float(rank): float(value) for rank, value in data["percentiles"].items()},
-                minimum=float(data.get("min", -math.inf)),
-                maximum=float(data.get("max", math.inf)),
-                higher_is_better=bool(data.get("higher_is_better", True)),
-                aesthetic=bool(data.get("aesthetic", False)),
+    def _require(self, there: bool, what: str) -> None:
+        if not there:
+            raise ValueError(
+                f"There are no statistics for {self.name}, so {what} means nothing for it. "
+                f"Give a z-score, for example `{self.name}=+1.5z`."
             )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"Statistics of metric {data.get('name', '?')!r} are incomplete: {error!r}.") from error
 
 
 @cache
@@ -137,11 +208,5 @@ def _from_row(row: dict[str, str]) -> MetricStatistics:
         minimum=float(row["min"]),
         maximum=float(row["max"]),
         aesthetic=row["aspect"] == "aesthetics",
+        resize=CC3M_RESIZE,
     )
-
-
-def unknown_metric(name: str, known: Sequence[str]) -> str:
-    """Message for a metric name that is not among ``known``, with the nearest one."""
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    hint = f" Did you mean {nearest[0]}?" if nearest else ""
-    return f"Unknown metric {name!r}; known here: {', '.join(known)}.{hint}"

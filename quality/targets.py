@@ -2,70 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from .statistics import MetricStatistics, unknown_metric
+from .names import unknown_metric
+from .resize import differ, in_words
+from .statistics import MetricStatistics
 
 
-@dataclass(frozen=True)
-class Metric:
-    """One input of a score adapter: a metric's name and, where they are known, the statistics of its training set."""
-
-    name: str
-    statistics: MetricStatistics | None = None
-
-    @classmethod
-    def from_json(cls, data: Mapping) -> Metric:
-        """From an adapter's metadata, where a metric of unknown statistics has only a name."""
-        return cls(data["name"], MetricStatistics.from_json(data) if "mean" in data else None)
-
-    @property
-    def aesthetic(self) -> bool:
-        return self.statistics is not None and self.statistics.aesthetic
-
-    def z_at(self, percentile: float) -> float:
-        """z-score of the image that is better than ``percentile`` per cent (0...100) of the training set."""
-        known = self._known("a percentile")
-        return known.z_score(known.raw_at(percentile if known.higher_is_better else 100 - percentile))
-
-    def z_of(self, raw: float) -> float:
-        """z-score of a raw value."""
-        return self._known("a raw value").z_score(raw)
-
-    def describe(self, z: float) -> str:
-        """``name = raw value (percentile, z-score)``, as far as it is known."""
-        known = self.statistics
-        if known is None:
-            return f"{self.name} = {z:+.2f}z"
-        raw = known.raw(z)
-        rank = known.percentile(raw) if known.higher_is_better else 100 - known.percentile(raw)
-        return f"{self.name} = {raw:.4g} (better than {rank:.3g} %, {z:+.2f}z)"
-
-    def _known(self, what: str) -> MetricStatistics:
-        if self.statistics is None:
-            raise ValueError(
-                f"The adapter's file has no statistics for {self.name}, so {what} means nothing to it. "
-                f"Give a z-score, for example `{self.name}=+1.5z`."
-            )
-        return self.statistics
-
-
-def sliders(metrics: Sequence[Metric], quality: float, aesthetics: float) -> list[float]:
+def sliders(metrics: Sequence[MetricStatistics], quality: float, aesthetics: float) -> list[float]:
     """z-scores of two percentiles, 0...100: ``aesthetics`` for aesthetic metrics, ``quality`` for the others."""
     return [metric.z_at(aesthetics if metric.aesthetic else quality) for metric in metrics]
 
 
 def requested(
-    metrics: Sequence[Metric],
+    metrics: Sequence[MetricStatistics],
     quality: float,
     aesthetics: float,
     targets: str = "",
     match: Mapping[str, Sequence[float]] | None = None,
+    match_resize: str = "",
+    known: Collection[str] = (),
 ) -> Tensor:
     """Standardised quality input of an adapter.
 
@@ -74,23 +36,20 @@ def requested(
         quality, aesthetics: percentiles for every metric that nothing else sets.
         targets: see :func:`parse_targets`; overrides ``match``.
         match: raw scores per image by metric name, for example measured on reference pictures.
+        match_resize: how those pictures were scaled, see :mod:`.resize`.
+        known: names of all metrics that exist, to suggest one for a name that does not.
 
     Returns:
         ``[N, metrics]`` float32; N = 1, or the number of images in ``match``.
 
     Raises:
-        ValueError: unknown metric, value out of range or unreadable, no common metric with ``match``.
+        ValueError: unknown metric, value out of range or unreadable; no common metric with ``match``, or one whose
+            training set was scaled in another way than the pictures to match.
     """
-    overrides = parse_targets(metrics, targets)
+    overrides = parse_targets(metrics, targets, known)
     columns: dict[str, list[float]] = {name: [z] for name, z in overrides.items()}
     if match is not None:
-        shared = [metric for metric in metrics if metric.name in match]
-        if not shared:
-            raise ValueError(
-                f"The scores to match are of {', '.join(match)}, but the adapter was trained on "
-                f"{', '.join(metric.name for metric in metrics)}. Score the pictures with one of these."
-            )
-        columns = {metric.name: [metric.z_of(raw) for raw in match[metric.name]] for metric in shared} | columns
+        columns = _matched(metrics, match, match_resize) | columns
     for metric in metrics:
         if metric.name not in columns:
             columns[metric.name] = sliders([metric], quality, aesthetics)
@@ -99,7 +58,38 @@ def requested(
     return torch.tensor(rows, dtype=torch.float32).T
 
 
-def parse_targets(metrics: Sequence[Metric], text: str) -> dict[str, float]:
+def _matched(
+    metrics: Sequence[MetricStatistics], match: Mapping[str, Sequence[float]], match_resize: str
+) -> dict[str, list[float]]:
+    """z-scores of the pictures to match, by metric."""
+    shared = [metric for metric in metrics if metric.name in match]
+    if not shared:
+        raise ValueError(
+            f"The scores to match are of {', '.join(match)}, but the adapter was trained on "
+            f"{', '.join(metric.name for metric in metrics)}. Score the pictures with one of these."
+        )
+    for metric in shared:
+        if differ(metric.resize, match_resize):
+            raise ValueError(
+                f"The scores to match are of pictures {in_words(match_resize)}, but the adapter was trained on "
+                f"{metric.name} of pictures {in_words(metric.resize)}. Set resize in Score Images to {metric.resize!r}."
+            )
+        if not metric.resize:
+            logging.warning(
+                "The adapter does not say how its training pictures were scaled for %s; scores of pictures %s are "
+                "taken to fit.", metric.name, in_words(match_resize),
+            )  # fmt: skip
+        if bad := [str(number) for number, raw in enumerate(match[metric.name], 1) if not math.isfinite(raw)]:
+            raise ValueError(
+                f"{metric.name} has no score (NaN) for picture {', '.join(bad)} of those to match. Leave it out, or "
+                "match another metric."
+            )
+    return {metric.name: [metric.z_score(raw) for raw in match[metric.name]] for metric in shared}
+
+
+def parse_targets(
+    metrics: Sequence[MetricStatistics], text: str, known: Collection[str] = ()
+) -> dict[str, float]:
     """z-scores by metric name from ``topiq_nr=0.78, laion_aes=p95, hyperiqa=+1.5z``.
 
     A bare number is a raw value, ``p`` a percentile (better than so many per cent), ``z`` a z-score. Commas, semicolons
@@ -117,7 +107,7 @@ def parse_targets(metrics: Sequence[Metric], text: str) -> dict[str, float]:
             raise ValueError(f"Target {entry!r} cannot be read; write metric=0.78, metric=p95 or metric=+1.5z.")
         name, is_percentile, value, is_z = match[1], match[2], float(match[3]), match[4]
         if name not in by_name:
-            raise ValueError(unknown_metric(name, list(by_name)))
+            raise ValueError(unknown_metric(name, by_name, known))
         metric = by_name[name]
-        parsed[name] = value if is_z else metric.z_at(value) if is_percentile else metric.z_of(value)
+        parsed[name] = value if is_z else metric.z_at(value) if is_percentile else metric.z_score(value)
     return parsed

@@ -9,7 +9,7 @@ from pyiqa.archs import clip_model
 from pyiqa.default_model_configs import DEFAULT_CONFIGS
 from torch import nn
 
-from iqa_adapter.iqa_models import catalogue, construction
+from iqa_adapter.iqa_models import catalogue, construction, pyiqa_nets
 
 ONLY_WEIGHTS = {"pretrained", "train_dataset", "regressor_dataset", "model_name", "model_type"}  # options of pyiqa
 UNWRAPPED = {"laion_aes", "maniqa", "musiq", "paq2piq", "tres", "unique", "uranker"}  # published without "params"
@@ -19,7 +19,8 @@ def families() -> list[list[str]]:
     """Supported metrics of pyiqa by architecture; those of a family differ in their weights only."""
     found = {}
     for name in catalogue.names():
-        if catalogue.find(name).supported and name != catalogue.QUICKSTART:
+        entry = catalogue.find(name)
+        if entry.supported and not entry.module and name in DEFAULT_CONFIGS:
             options = DEFAULT_CONFIGS[name]["metric_opts"]
             key = tuple(sorted((option, str(value)) for option, value in options.items() if option not in ONLY_WEIGHTS))
             found.setdefault(key, []).append(name)
@@ -53,7 +54,7 @@ def _clip(metric: str, path: Path, rng: np.random.Generator) -> None:
 
 def write_clip(name: str, path: Path) -> None:
     """A TorchScript archive in float16, with the integers that OpenAI's archives hold besides the weights."""
-    state = clip_model.CLIP(*construction.CLIP_SHAPES[name]).half().state_dict()
+    state = clip_model.CLIP(*pyiqa_nets.CLIP_SHAPES[name]).half().state_dict()
     state |= {name: torch.tensor(224) for name in ("input_resolution", "context_length", "vocab_size")}
     write_torchscript(state, path)
 
@@ -109,7 +110,7 @@ def _prompts(metric: str, path: Path, rng: np.random.Generator) -> None:
 
 
 def _qualiclip(metric: str, path: Path, rng: np.random.Generator) -> None:
-    clip = clip_model.CLIP(*construction.CLIP_SHAPES["RN50"])
+    clip = clip_model.CLIP(*pyiqa_nets.CLIP_SHAPES["RN50"])
     features = nn.functional.normalize(torch.randn(14, 1024), dim=-1)
     state = {f"clip_model.{key}": value for key, value in clip.state_dict().items()}
     torch.save(state | {"prompts_features": features}, path)

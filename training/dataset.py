@@ -70,7 +70,7 @@ class TrainingSet(Dataset):
         self.model, self.clip, self.vae = model, clip, vae
         self.variants = settings.variants if settings.drawn else 1
         _check_drawing(table, settings, iqa_model)
-        self.pictures, rows = _match(captioned(list(pictures)), table)
+        self.pictures, rows = _with_scores(*_match(captioned(list(pictures)), table), table, settings)
         self.metadata, self._mean, self._std = _standard(table, settings, len(rows))
         self._values = _values(table, settings, rows)
         self._scored_sizes = table.rows.sizes[rows]
@@ -154,7 +154,10 @@ class TrainingSet(Dataset):
 
     def _iqa_fingerprint(self) -> str:
         probe = torch.rand(256, 256, 3, generator=torch.Generator().manual_seed(0))
-        return f"{self.table.contents} {fingerprint(self._features(probe))}"
+        contents = self.table.contents
+        # as version 0.1.0 called it, so that its caches stay valid
+        source = f"{contents.models[0]} (reference, protocol {contents.protocol}, layer {contents.layer}, "
+        return f"{source}pooling {contents.pooling}) {fingerprint(self._features(probe))}"
 
     def _size(self, number: int) -> tuple[int, int]:
         """Height and width of the training picture in pixels."""
@@ -214,10 +217,10 @@ def _match(pictures: list[Picture], table: ScoredTable) -> tuple[list[Picture], 
 
 def _standard(table: ScoredTable, settings: DataSettings, count: int) -> tuple[Metadata, Tensor, Tensor]:
     """Metadata, mean and standard deviation ``[m]``."""
-    contents, origin = table.contents, f"{count} pictures, protocol {table.contents.protocol}"
+    contents, origin = table.contents, f"{count} pictures, resize {table.contents.protocol}"
     if contents.kind == "score":
         known = table.metrics(settings.metrics)
-        metadata = Metadata(metrics=tuple(metric.to_json() for metric in known), origin=origin)
+        metadata = Metadata(metrics=tuple(known), protocol=contents.protocol, origin=origin)
         return metadata, *(torch.tensor([getattr(metric, name) for metric in known]) for name in ("mean", "std"))
     if settings.metrics:
         raise ValueError(f"{table.folder} holds activations, which have no metrics to choose from; leave metrics out.")
@@ -236,14 +239,31 @@ def _standard(table: ScoredTable, settings: DataSettings, count: int) -> tuple[M
 
 
 def _values(table: ScoredTable, settings: DataSettings, rows: list[int]) -> Tensor:
-    """Raw scores of the chosen metrics, or activations, ``[pictures, m]``."""
+    """Raw scores of the chosen metrics, or activations, ``[pictures, m]``; NaN where there is none."""
     values = table.rows.values[rows]
-    if settings.metrics:
+    if settings.metrics and table.contents.kind == "score":
         values = values[:, [table.contents.models.index(name) for name in settings.metrics]]
-    bad = [table.rows.keys[rows[number]] for number in (~values.isfinite().all(1)).nonzero().flatten().tolist()]
-    if bad:
-        raise ValueError(
-            f"{len(bad)} pictures have no score (NaN) in the table {table.folder}, the first is {bad[0]}. Remove them "
-            "from the set, or choose other metrics."
-        )
     return values
+
+
+def _with_scores(
+    pictures: list[Picture], rows: list[int], table: ScoredTable, settings: DataSettings
+) -> tuple[list[Picture], list[int]]:
+    """Without the pictures for which an IQA model has no answer (NaN); says how many they are.
+
+    Raises:
+        ValueError: no picture is left.
+    """
+    if table.contents.kind == "score":
+        table.metrics(settings.metrics)  # refuses names that are no columns
+    there = _values(table, settings, rows).isfinite().all(1).tolist()
+    absent = [picture.key for picture, answered in zip(pictures, there, strict=True) if not answered]
+    if len(absent) == len(pictures):
+        raise ValueError(f"None of the {len(pictures)} pictures has a score in the table {table.folder}; all are NaN.")
+    if absent:
+        logging.warning(
+            "%d of %d pictures have no score (NaN) in the table %s and are left out, %s among them.",
+            len(absent), len(pictures), table.folder, absent[0],
+        )  # fmt: skip
+    kept = [(picture, row) for picture, row, answered in zip(pictures, rows, there, strict=True) if answered]
+    return [picture for picture, _ in kept], [row for _, row in kept]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,12 +12,14 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
+from .. import files
 from ..iqa_models.batches import check_images, model_input
-from ..iqa_models.features import Features, extract_features
+from ..iqa_models.features import read_layer
 from ..iqa_models.loading import IQAModel
 from ..iqa_models.scoring import score_images
 from ..optional import needed
 from ..pictures.reading import Picture
+from ..quality.resize import AS_IS
 from . import table
 from .table import Contents, Rows
 
@@ -47,14 +49,15 @@ def score_dataset(
 
     Under ``accelerate launch`` or ``torchrun`` every process calls it with the same pictures and scores its share. What
     is in the table already is skipped, so a killed run goes on, and pictures that came later are added. Pictures that
-    cannot be read or are too small for a model are skipped and listed in ``unreadable.txt``.
+    cannot be read or are too small for a model are skipped and listed in ``unreadable.txt``; so are those for which a
+    model has no answer, which have a row with NaN.
 
     Args:
         models: one column each; for ``features`` exactly one.
         folder: of the table, see :mod:`.table`.
         features: write activations in place of scores.
-        protocol: ``512`` or ``as is``, see :mod:`..iqa_models.batches`.
-        layer, pooling: of activations, see :func:`..iqa_models.activations.extract_features`.
+        protocol: how pictures are resized, see :mod:`..quality.resize`.
+        layer, pooling: of activations, see :func:`..iqa_models.features.extract_features`.
         progress: makes the bar of this process from its number of pictures times models.
 
     Returns:
@@ -116,14 +119,12 @@ class _Scorer:
             except ValueError as error:
                 problem = f"the first one fails with: {error}" if problem == "there are none" else problem
                 continue
-            result = self._measure(pixels[None], _Silent())
-            if isinstance(result, Features):
-                return Contents("reference", names, self.protocol, result.layer, result.pooling)
-            return Contents("score", names, self.protocol)
+            _, where = self._measure([pixels], [picture.key], _Silent())
+            return Contents("reference" if self.features else "score", names, self.protocol, *where)
         raise ValueError(f"None of the pictures can be scored; {problem}")
 
     def prepare(self, picture: Picture) -> tuple[tuple[int, int], Tensor]:
-        """Width and height of a picture, and its pixels ``[H, W, 3]`` after the protocol.
+        """Width and height of a picture, and its pixels ``[H, W, 3]`` after the resize.
 
         Raises:
             ValueError: it cannot be read or does not suit a model.
@@ -131,7 +132,7 @@ class _Scorer:
         pixels = picture.read()
         check_images(pixels[None], self.entries, self.protocol)
         height, width = pixels.shape[:2]
-        if self.protocol != "as is":
+        if self.protocol != AS_IS:
             pixels = model_input(pixels[None], self.protocol, torch.device("cpu"))[0].movedim(0, -1)
         return (width, height), pixels
 
@@ -148,25 +149,21 @@ class _Scorer:
                 shard.write(folder, number, Contents.read(folder))
 
     def _rows(self, group, bar: Progress) -> list[tuple[str, tuple[int, int], Tensor]]:
-        same_size = defaultdict(list)
-        for picture, prepared in group:
-            if isinstance(prepared, ValueError):
-                bar.update(len(self.models))
-            else:
-                size, pixels = prepared
-                same_size[pixels.shape].append((picture.key, size, pixels))
-        rows = []
-        for members in same_size.values():
-            keys, sizes, pixels = zip(*members, strict=True)
-            result = self._measure(torch.stack(pixels), bar)
-            values = result.tensor if isinstance(result, Features) else result.values
-            rows += zip(keys, sizes, values, strict=True)
-        return rows
+        readable = [(picture.key, *prepared) for picture, prepared in group if not isinstance(prepared, ValueError)]
+        bar.update((len(group) - len(readable)) * len(self.models))
+        if not readable:
+            return []
+        keys, sizes, pixels = zip(*readable, strict=True)
+        values, _ = self._measure(pixels, keys, bar)
+        return list(zip(keys, sizes, values, strict=True))
 
-    def _measure(self, images: Tensor, bar: Progress):
+    def _measure(self, images: Sequence[Tensor], keys: Sequence[str], bar: Progress) -> tuple[Tensor, tuple[str, ...]]:
+        """Scores or activations ``[images, m]``, NaN where there are none; of activations also layer and pooling."""
         if self.features:
-            return extract_features(self.models[0], images, self.layer, self.pooling, progress=bar)
-        return score_images(self.models, images, progress=bar)
+            model, where = self.models[0], (self.layer, self.pooling)
+            values, _, *where = read_layer(model, images, *where, progress=bar, names=keys)
+            return values, tuple(where)
+        return score_images(self.models, images, progress=bar, names=keys).values, ()
 
 
 def _read_ahead(pictures: Iterable[Picture], prepare: Callable) -> Iterator[tuple[Picture, object]]:
@@ -206,13 +203,13 @@ def _groups(items: Iterator, size: int) -> Iterator[list]:
 
 
 def _finish(pictures: Sequence[Picture], folder: Path, scorer: _Scorer) -> None:
-    """Statistics, and the list of what is not in the table."""
+    """Statistics, and the list of what has no row in the table, or one without a score."""
     table.measure(folder)
-    done, lines = table.keys(folder), []
+    done, lines = table.keys(folder), table.unanswered(folder)
     for picture in pictures:
         if picture.key not in done:
             try:
                 scorer.prepare(picture)
             except ValueError as error:
-                lines.append(f"{picture.key}: {str(error).removeprefix(f'{picture.key}: ')}\n")
-    (folder / table.UNREADABLE).write_text("".join(lines), encoding="utf-8")
+                lines.append(f"{picture.key}: {str(error).removeprefix(f'{picture.key}: ')}")
+    files.write_text(folder / table.UNREADABLE, "".join(f"{line}\n" for line in lines))

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
-
-import yaml
 
 from ..adapter.projection import MLP_WIDTH
-from .checked import Checked, read_yaml
+from .checked import Checked
 
 PROJECTIONS = ("linear", "mlp")
 PRECISIONS = ("auto", "bfloat16", "float32")
@@ -95,16 +91,3 @@ class TrainingSettings(Checked):
     def learning_rate_at(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
         return self.learning_rate if step < self.late_from * self.steps else self.late_learning_rate
-
-    def to_yaml(self) -> str:
-        return yaml.safe_dump(dataclasses.asdict(self), sort_keys=False)
-
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> TrainingSettings:
-        """Read a YAML file; settings that it does not name keep their defaults.
-
-        Raises:
-            ValueError: not a YAML mapping, an unknown setting, or one out of its range.
-        """
-        path = Path(path)
-        return read_yaml(path.read_text(encoding="utf-8"), path.name, cls)[0]

@@ -8,7 +8,8 @@ A table is a folder:
   Reading 100,000 x 256 values took 0.034 s from safetensors, 0.14 s from a plain and 0.70 s from a compressed Parquet
   list (one thread, file in the cache), so a million rows take 0.3 s in place of 1.4 s and 7 s;
 * ``statistics.json``: mean, standard deviation and percentiles over the whole set;
-* ``unreadable.txt``: pictures that could not be scored, with the reason.
+* ``unreadable.txt``: pictures that could not be scored, with the reason. Those that could be read, but for which a
+  metric has no answer, are in the table, too, with NaN.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from torch import Tensor
 
 from ..iqa_models import catalogue
 from ..optional import needed
-from ..quality.statistics import MetricStatistics, unknown_metric
+from ..quality.names import unknown_metric
+from ..quality.statistics import MetricStatistics
 
 CONTENTS, STATISTICS, UNREADABLE = "table.json", "statistics.json", "unreadable.txt"
-RANKS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Contents:
     Attributes:
         kind: ``score``, or ``reference`` for activations.
         models: metrics, one column each; for activations the IQA model.
-        protocol: ``as is`` or ``512``, see :mod:`..iqa_models.batches`.
+        protocol: how the pictures were resized, see :mod:`..quality.resize`.
         layer, pooling: of activations.
     """
 
@@ -78,7 +79,7 @@ class Contents:
 
     def __str__(self) -> str:
         where = f", layer {self.layer}, pooling {self.pooling}" if self.kind == "reference" else ""
-        return f"{', '.join(self.models)} ({self.kind}, protocol {self.protocol}{where})"
+        return f"{', '.join(self.models)} ({self.kind}, resize {self.protocol}{where})"
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,21 @@ def keys(folder: Path) -> set[str]:
     return {key for path in shards(folder) for key in parquet.read_table(path, columns=["key"])["key"].to_pylist()}
 
 
+def unanswered(folder: Path) -> list[str]:
+    """A line for each picture that has a row, but not a number of every model."""
+    contents, lines = Contents.read(folder), []
+    for path in shards(folder):
+        rows = Rows.read(path, contents)
+        answered = rows.values.isfinite()
+        if contents.kind == "reference":
+            answered = answered.all(1, keepdim=True)
+        for key, there in zip(rows.keys, answered.tolist(), strict=True):
+            without = [name for name, number in zip(contents.models, there, strict=True) if not number]
+            if without:
+                lines.append(f"{key}: {' and '.join(without)} has no answer for it (NaN)")
+    return lines
+
+
 def measure(folder: Path) -> None:
     """Write ``statistics.json`` of all rows."""
     contents = Contents.read(folder)
@@ -147,37 +163,36 @@ def measure(folder: Path) -> None:
         write_json(_moments(parts), folder / STATISTICS)
     else:
         columns = np.concatenate(list(parts)).T
-        described = [_distribution(name, column) for name, column in zip(contents.models, columns, strict=True)]
-        write_json({"metrics": described}, folder / STATISTICS)
+        known = [_statistics(name, column, contents.protocol)
+                 for name, column in zip(contents.models, columns, strict=True)]  # fmt: skip
+        stored = [{**metric.to_json(), "missing": metric.missing} for metric in known]
+        write_json({"metrics": stored}, folder / STATISTICS)
 
 
-def _distribution(name: str, values: np.ndarray) -> dict:
-    """As :meth:`MetricStatistics.to_json`, but also for values that allow no standardisation."""
+def _statistics(name: str, values: np.ndarray, resize: str) -> MetricStatistics:
     entry = catalogue.find(name)
-    known = values[np.isfinite(values)]
-    percentiles = np.percentile(known, RANKS) if len(known) else np.full(len(RANKS), np.nan)
-    return {
-        "name": name,
-        "mean": float(known.mean()) if len(known) else None,
-        "std": float(known.std()) if len(known) else None,
-        "percentiles": {f"{rank}": float(value) for rank, value in zip(RANKS, percentiles, strict=True)},
-        "min": float(known.min(initial=np.inf)),
-        "max": float(known.max(initial=-np.inf)),
-        "higher_is_better": entry.higher_is_better,
-        "aesthetic": entry.aesthetic,
-        "missing": len(values) - len(known),
-    }
+    facts = {"higher_is_better": entry.higher_is_better, "aesthetic": entry.aesthetic, "resize": resize}
+    return MetricStatistics.of(name, values, **facts)
 
 
 def _moments(parts) -> dict:
-    """Mean and standard deviation per activation; 1 for those that never change, which stay 0 after standardising."""
+    """Mean and standard deviation per activation over the rows without NaN.
+
+    The standard deviation is 1 for activations that never change, which stay 0 after standardising.
+    """
     count, mean, squares = 0, 0.0, 0.0
-    for values in parts:  # Chan, Golub, LeVeque: Updating formulae for computing sample variances (1979)
+    for values in parts:
+        values = values[np.isfinite(values).all(1)]
+        if not len(values):
+            continue
+        # Chan, Golub, LeVeque: Updating formulae for computing sample variances (1979)
         step = values.mean(0) - mean
         total = count + len(values)
         squares = squares + ((values - values.mean(0)) ** 2).sum(0) + step**2 * count * len(values) / total
         mean = mean + step * len(values) / total
         count = total
+    if not count:
+        raise ValueError("The IQA model has no finite activations for any of the pictures; choose another layer.")
     std = np.sqrt(squares / count)
     return {"count": count, "mean": mean.tolist(), "std": np.where(std > 0, std, 1.0).tolist()}
 
@@ -225,11 +240,20 @@ class ScoredTable:
         """
         if self.contents.kind != "score":
             raise ValueError(f"{self.folder} holds activations ({self.contents}), no scores.")
-        known = {entry["name"]: entry for entry in self.statistics["metrics"]}
+        stored = {entry["name"]: entry for entry in self.statistics["metrics"]}
         for name in names:
-            if name not in known:
-                raise ValueError(f"The table {self.folder} has no such column. {unknown_metric(name, list(known))}")
-        return [MetricStatistics.from_json(known[name]) for name in names or known]
+            if name not in stored:
+                problem = unknown_metric(name, stored, catalogue.names())
+                raise ValueError(f"The table {self.folder} has no such column. {problem}")
+        known = [MetricStatistics.from_json({"protocol": self.contents.protocol} | stored[name])
+                 for name in names or stored]  # fmt: skip
+        for metric in known:
+            if not metric.known:
+                raise ValueError(
+                    f"The scores of {metric.name} in {self.folder} are all the same or missing, so there is nothing to "
+                    "learn from them; leave the metric out or score other pictures."
+                )
+        return known
 
 
 def write_json(data: dict, path: Path) -> None:

@@ -73,7 +73,7 @@ def test_result_lies_where_the_loader_looks(scored, tmp_path):
     loaded = checkpoint.load_adapter(tmp_path / "models" / "new.safetensors")
     assert loaded.name == adapter.name == "new.safetensors"
     assert loaded.metadata == dataclasses.replace(adapter.metadata)
-    assert loaded.metadata.metric_names == ("entropy",) and loaded.metadata.origin == "6 pictures, protocol as is"
+    assert loaded.metadata.metric_names == ("entropy",) and loaded.metadata.origin == "6 pictures, resize as is"
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["new.safetensors"]
 
 

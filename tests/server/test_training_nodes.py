@@ -61,7 +61,7 @@ def test_an_adapter_is_trained_in_a_graph(server, pictures):
     path = Path(outputs["text"]["text"][0])
     assert path.name == "trained.safetensors"
     adapter = checkpoint.load_adapter(path)
-    assert [metric["name"] for metric in adapter.metadata.metrics] == ["entropy"]
+    assert adapter.metadata.metric_names == ("entropy",)
     loader = server.get("/object_info/IQAAdapterLoader")["IQAAdapterLoader"]["input"]["required"]
     assert path.name in str(loader["adapter_name"])
     run = server.log.parent / "iqa_training" / "trained"

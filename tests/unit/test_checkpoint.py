@@ -225,8 +225,8 @@ def test_convert_on_the_command_line(adapter, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "score adapter for a UNet with 16 cross-attention layers of context width 32" in done.stdout
     loaded = checkpoint.load_adapter(target)
-    assert loaded.metadata.metrics[1]["aesthetic"] is True
-    assert loaded.metadata.metrics[0]["percentiles"]["99"] == 0.747905
+    assert loaded.metadata.metrics[1].aesthetic
+    assert loaded.metadata.metrics[0].percentiles[99] == 0.747905
     assert {value.dtype for value in load_file(target).values()} == {torch.float16}
     failed = subprocess.run([*command[:-2], *"abc"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert failed.returncode == 1 and "takes 2 inputs" in failed.stderr.splitlines()[-1]

@@ -11,6 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from safetensors.torch import save_file
 from torch import nn
 
+from iqa_adapter.adapter import tokens
 from iqa_adapter.adapter.adapter import Adapter
 from iqa_adapter.adapter.metadata import Metadata
 from iqa_adapter.iqa_models import catalogue, loading, mixing
@@ -184,28 +185,29 @@ def adapter():
         iqa_model="cnniqa",
         layer="map",
         pooling="mean",
+        protocol="as is",
         feature_mean=(0.5, 0.5, 0.5),
         feature_std=(0.1, 0.2, 0.3),
     )
 
 
 def test_nodes_from_picture_to_embeds(known, adapter):
-    (features,) = nodes.IQAReferenceFeatures.execute(known, IMAGES, adapter, layer="vector", protocol="as is").args
+    (features,) = nodes.IQAReferenceFeatures.execute([known], [IMAGES], [adapter], layer=["vector"]).args
     assert (features.layer, features.pooling) == ("map", "mean")  # the adapter's, not those asked for
     (mean,) = nodes.IQAReferenceFeatures.execute(
-        known, IMAGES, adapter, protocol="as is", references="mean", weights="1, 0, 0, 1"
+        [known], [IMAGES], [adapter], references=["mean"], weights=["1, 0, 0, 1"]
     ).args
     torch.testing.assert_close(mean.tensor, (MEAN[:1] + MEAN[3:]) / 2, atol=1e-5, rtol=1e-5)
     (mixed,) = nodes.IQAMixFeatures.execute(features, mean, "blend", 0.5).args
-    (tokens,) = nodes.IQAReferenceEmbed.execute(adapter, mixed, mean).args
+    (made,) = nodes.IQAReferenceEmbed.execute(adapter, mixed, mean).args
     expected = tokens.embed_features(adapter, (features.tensor + mean.tensor) / 2, mean.tensor)
-    torch.testing.assert_close(tokens.cond, expected.cond)
-    torch.testing.assert_close(tokens.uncond, expected.uncond)
-    assert len(tokens) == 4
+    torch.testing.assert_close(made.cond, expected.cond)
+    torch.testing.assert_close(made.uncond, expected.uncond)
+    assert len(made) == 4
     with pytest.raises(ValueError, match="needs features_c"):
         nodes.IQAMixFeatures.execute(features, mean, "add what B has over C", 0.5)
     with pytest.raises(ValueError, match="Weights '1; 2' cannot be read"):
-        nodes.IQAReferenceFeatures.execute(known, IMAGES, weights="1; 2")
+        nodes.IQAReferenceFeatures.execute([known], [IMAGES], weights=["1; 2"])
 
 
 def test_an_adapter_refuses_what_it_was_not_trained_on(known, adapter):
@@ -217,7 +219,7 @@ def test_an_adapter_refuses_what_it_was_not_trained_on(known, adapter):
             with pytest.raises(ValueError, match=trained + wrong.model):
                 nodes.IQAReferenceEmbed.execute(adapter, *pair)
     with pytest.raises(ValueError, match=trained + "piqe"):
-        nodes.IQAReferenceFeatures.execute(loading.load_iqa_model("piqe"), IMAGES, adapter)
+        nodes.IQAReferenceFeatures.execute([loading.load_iqa_model("piqe")], [IMAGES], [adapter])
     with pytest.raises(ValueError, match="conditioned on scores"):
         nodes.IQAReferenceEmbed.execute(models.random_adapter(models.comfy_model("SD1.5")), features_of([1, 2]))
 
@@ -230,6 +232,6 @@ def test_reference_adapter_decides_the_size_at_which_references_are_seen():
             kind="reference", iqa_model="quickstart_iqa", layer="classifier.1", pooling="none", protocol=protocol
         )
         adapter = Adapter("test", metadata, None, ())
-        seen = IQAReferenceFeatures.execute(model, photo, adapter).args[0]
+        seen = IQAReferenceFeatures.execute([model], [photo], [adapter]).args[0]
         expected = activations.extract_features(model, photo, "classifier.1", "none", protocol)
         assert torch.equal(seen.tensor, expected.tensor)

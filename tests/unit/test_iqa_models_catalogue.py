@@ -16,6 +16,8 @@ from pyiqa.default_model_configs import DEFAULT_CONFIGS
 from iqa_adapter.iqa_models import catalogue, construction
 from iqa_adapter.quality import statistics
 
+OWN = {name for name in catalogue.names() if catalogue.find(name).module}  # not pyiqa's, or not by its code
+INSTALLED = [name for name in catalogue.names() if name in DEFAULT_CONFIGS]  # by pyiqa's version
 OF_DISTRIBUTIONS = {"fid", "sfid", "fid_dinov2", "inception_score"}  # judge sets of pictures, not one
 READ_WHEN_BUILT = ("ARNIQA", "MetaIQA", "QualiCLIP")  # architectures that cannot be built without files
 COMPUTED_WHEN_BUILT = ("LIQE", "LAIONAes")  # need numbers, which the meta device has not
@@ -23,11 +25,13 @@ COMPUTED_WHEN_BUILT = ("LIQE", "LAIONAes")  # need numbers, which the meta devic
 
 def test_all_metrics_of_single_pictures_are_there():
     of_pyiqa = {name for name, config in DEFAULT_CONFIGS.items() if config.get("metric_mode") == "NR"}
-    assert set(catalogue.names()) == of_pyiqa - OF_DISTRIBUTIONS | {catalogue.QUICKSTART}
+    of_later_versions = {name for name in catalogue.names() if catalogue.find(name).since} - of_pyiqa
+    assert set(catalogue.names()) == (of_pyiqa - OF_DISTRIBUTIONS) | OWN | of_later_versions
+    assert {"colourfulness", "entropy", "quickstart_iqa"} == OWN
 
 
 def test_directions_and_ranges_are_pyiqas():
-    for name in set(catalogue.names()) - {catalogue.QUICKSTART}:
+    for name in INSTALLED:
         entry, config = catalogue.find(name), DEFAULT_CONFIGS[name]
         assert entry.higher_is_better == (not config.get("lower_better", False)), name
         minimum, maximum = (re.sub("[~ ]", "", bound) for bound in config["score_range"].split(","))
@@ -57,7 +61,7 @@ def test_every_entry_can_be_acted_on():
 @pytest.mark.parametrize("family", iqa_weights.families(), ids=lambda family: family[0])
 def test_a_family_shares_what_its_architecture_decides(family):
     facts = [catalogue.find(name) for name in family]
-    for fact in ("layer", "minimum_side", "maximum_side", "batch_safe", "half_precision"):
+    for fact in ("layer", "minimum_side", "batch_safe", "resize", "bytes_per_picture", "bytes_per_pixel"):
         assert len({getattr(entry, fact) for entry in facts}) == 1, fact
 
 

@@ -12,7 +12,7 @@ import iqa_nets
 import pytest
 import torch
 
-from iqa_adapter.iqa_models import catalogue, download, weights
+from iqa_adapter.iqa_models import download, weights
 from iqa_adapter.nodes import loaders as nodes
 
 CONTENT = torch.randint(256, (5_000_000,), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
@@ -151,15 +151,11 @@ def test_the_node_fetches_only_when_told(server, folder, tmp_path, monkeypatch):
     path = iqa_nets.write_cnniqa(tmp_path)
     server.content = path.read_bytes()
     path.unlink()
-    monkeypatch.setattr(catalogue, "PYIQA_SOURCE", server.address)
-    catalogue._entries.cache_clear()
-    try:
-        with pytest.raises(FileNotFoundError, match=f"from {server.address}/{path.name} into .*download_if_missing"):
-            nodes.IQAModelLoader.execute("cnniqa")
-        assert server.ranges == []
-        (model,) = nodes.IQAModelLoader.execute("cnniqa", download_if_missing=True).args
-    finally:
-        catalogue._entries.cache_clear()
+    monkeypatch.setenv("HF_ENDPOINT", server.address)
+    with pytest.raises(FileNotFoundError, match=f"from {server.address}/.*/{path.name} into .*download_if_missing"):
+        nodes.IQAModelLoader.execute("cnniqa")
+    assert server.ranges == []
+    (model,) = nodes.IQAModelLoader.execute("cnniqa", download_if_missing=True).args
     image = iqa_nets.photos(1).movedim(-1, 1)
     torch.testing.assert_close(
         model.patcher.model(image), iqa_nets.pyiqa_metric("cnniqa", path)(image).reshape(1), atol=1e-5, rtol=0

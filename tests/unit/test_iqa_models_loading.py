@@ -1,6 +1,5 @@
 """Weights are found, read whole and without code, or refused in one sentence."""
 
-import dataclasses
 import os
 import pickle
 import re
@@ -8,7 +7,6 @@ import shutil
 import socket
 import zipfile
 
-import comfy.model_management
 import folder_paths
 import iqa_nets
 import iqa_weights
@@ -16,7 +14,6 @@ import pytest
 import safetensors.torch
 import torch
 
-from iqa_adapter.evaluation import content_agnostic
 from iqa_adapter.iqa_models import catalogue, construction, loading, scoring
 from iqa_adapter.iqa_models import features as activations
 from iqa_adapter.quickstart import iqa as quickstart_iqa
@@ -210,21 +207,3 @@ def test_the_quickstarts_model_is_loaded_like_every_other():
     assert (features.layer, features.pooling) == (quickstart_iqa.FEATURE_LAYER, "none")
     torch.testing.assert_close(features.tensor, quickstart_iqa.features(own, pixels), atol=1e-5, rtol=1e-4)
     assert features.tensor.shape == (5, model.entry.layer.width) == (5, 64)
-
-
-def test_half_precision_where_the_metric_allows_it(monkeypatch):
-    """On devices that are quick at float16, and only then."""
-    patches, _, _ = content_agnostic.distorted_patches(64, 1)
-    patches = patches[::4]
-    monkeypatch.setattr(comfy.model_management, "should_use_fp16", lambda *_, **__: True)
-    full = loading.load_iqa_model("quickstart_iqa")  # one of its 64 activations changes by 1.1 % of its spread
-    allowed = dataclasses.replace(full.entry, half_precision=True)
-    monkeypatch.setattr(catalogue, "find", lambda _: allowed)
-    half = loading.load_iqa_model("quickstart_iqa")
-    assert (full.patcher.model.dtype, half.patcher.model.dtype) == (torch.float32, torch.float16)
-    scores, approximate = (scoring.score_images([model], patches).values for model in (full, half))
-    assert 0 < (scores - approximate).abs().max() < 0.01 * scores.std()
-    features, approximate = (activations.extract_features(model, patches).tensor for model in (full, half))
-    assert ((features - approximate).norm(dim=1) < 0.01 * (features - features.mean(0)).norm(dim=1)).all()
-    monkeypatch.setattr(comfy.model_management, "should_use_fp16", lambda *_, **__: False)
-    assert loading.load_iqa_model("quickstart_iqa").patcher.model.dtype == torch.float32

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from iqa_adapter.adapter import checkpoint, projection
+from iqa_adapter.adapter.adapter import Adapter, LayerWeights
 from iqa_adapter.adapter.tokens import embed_features, embed_negated, embed_quality
 
 
@@ -76,11 +77,11 @@ def test_features_are_standardised_with_the_adapters_statistics():
 
 def test_keys_and_values_are_computed_in_float32_from_half_weights():
     adapter = models.random_adapter(models.comfy_model("SD1.5"))
-    half = adapter.Adapter(
+    half = Adapter(
         "half",
         adapter.metadata,
         adapter.projection,
-        tuple(adapter.LayerWeights(layer.key.half(), layer.value.half()) for layer in adapter.layers),
+        tuple(LayerWeights(layer.key.half(), layer.value.half()) for layer in adapter.layers),
     )
     tokens = torch.randn(2, 2, models.WIDTH)
     columns = [tokens @ weight.half().float().T for layer in adapter.layers for weight in (layer.key, layer.value)]

@@ -47,5 +47,5 @@ def test_score_adapter_goes_on_from_where_it_stopped(work):
     assert len(losses) == 2
     quality, colour = load_adapter(file).metadata.metrics
     for metric in (quality, colour):
-        values = [metric["percentiles"][rank] for rank in sorted(metric["percentiles"], key=float)]
+        values = list(metric.percentiles.values())
         assert values == sorted(values) and values[0] < values[-1]

@@ -11,7 +11,7 @@ CC3M = statistics.cc3m_statistics()
 
 
 def metrics(*names):
-    return [targets.Metric.from_json(CC3M[name].to_json()) for name in names]
+    return [CC3M[name] for name in names]
 
 
 def test_all_21_metrics_of_the_table_are_there():
@@ -55,9 +55,8 @@ def test_sliders_and_targets():
 
 def test_percentiles_mean_better_for_lower_is_better_metrics_too():
     known = statistics.MetricStatistics("niqe", 5, 1, {1: 2.0, 50: 5.0, 99: 9.0}, higher_is_better=False)
-    metric = targets.Metric("niqe", known)
-    assert metric.z_at(99) == -3
-    assert "better than 99 %" in metric.describe(-3)
+    assert known.z_at(99) == -3
+    assert "better than 99 %" in known.describe(-3)
 
 
 def test_scores_to_match_give_one_row_per_image():
@@ -85,7 +84,8 @@ def test_bad_targets(text, message):
 
 
 def test_metrics_without_statistics_take_z_scores_only():
-    unknown = [targets.Metric.from_json({"name": "new"})]
+    unknown = [statistics.MetricStatistics("new")]
+    assert not statistics.MetricStatistics.from_json(unknown[0].to_json()).known
     assert targets.requested(unknown, 99, 99, "new=-2z").tolist() == [[-2.0]]
     with pytest.raises(ValueError, match="no statistics for new"):
         targets.requested(unknown, 99, 99)

@@ -23,7 +23,7 @@ def adapter():
 
 @pytest.fixture
 def scores():
-    return scoring.Scores(("piqe",), torch.tensor([[1.0], [2.0], [3.0], [5.0], [4.0], [6.0]]), 8, 8)
+    return scoring.Scores(("piqe",), torch.tensor([[1.0], [2.0], [3.0], [5.0], [4.0], [6.0]]), "as is")
 
 
 def latent(count):
@@ -31,14 +31,14 @@ def latent(count):
 
 
 def test_every_picture_gets_every_quality(adapter):
-    tokens, repeated, count, columns, labels, requested = sweep.IQAQualitySweep.execute(
+    made, repeated, count, columns, labels, requested = sweep.IQAQualitySweep.execute(
         adapter, latent(2), "1, 50, 99", "10 90"
     ).args
-    assert (len(tokens), count, columns) == (12, 12, 4)
+    assert (len(made), count, columns) == (12, 12, 4)
     metrics = adapter_metrics(adapter)
     single = embed_quality(adapter, targets.requested(metrics, 50, 90))
     for place in (6, 7):  # second row, second column, both pictures
-        assert torch.allclose(tokens.cond[place], single.cond[0], atol=1e-5)
+        assert torch.allclose(made.cond[place], single.cond[0], atol=1e-5)
         assert labels.split("\n")[place] == "quality 50 %, aesthetics 90 %"
     assert requested == "1, 1, 1, 1, 50, 50, 50, 50, 99, 99, 99, 99"
     assert torch.equal(repeated["samples"][:, 0, 0, 0], torch.tensor([0.0, 1.0]).repeat(6))

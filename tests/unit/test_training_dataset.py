@@ -174,11 +174,6 @@ def test_what_does_not_fit_is_said_before_any_work(photos, scores, features, mod
         make(photos, features, models, tmp_path, metrics=(), other_crop=True)
     with pytest.raises(ValueError, match="have no metrics to choose from"):
         make(photos, features, models, tmp_path)
-    read = table.ScoredTable.read(scores)
-    read.rows.values[3, 0] = float("nan")
-    with pytest.raises(ValueError, match=r"1 pictures have no score \(NaN\) .* the first is 03.png"):
-        settings = data_settings.DataSettings(resolution=64, bucket_step=8)
-        dataset.TrainingSet(pictures.find_pictures(photos), read, *models, settings, tmp_path)
 
 
 def test_replaced_pictures_are_noticed(scores, models, tmp_path):

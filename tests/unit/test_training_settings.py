@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from iqa_adapter.training import settings
+from iqa_adapter.training import checked, settings
 
 
 def test_defaults_are_those_of_the_paper():
@@ -13,17 +13,13 @@ def test_defaults_are_those_of_the_paper():
     assert (chosen.quality_drop, chosen.text_drop, chosen.both_drop, chosen.tokens) == (0.01, 0.05, 0.01, 2)
 
 
-def test_yaml_round_trip(tmp_path):
-    path = tmp_path / "run.yaml"
-    wanted = settings.TrainingSettings(steps=7, projection="mlp", ema_decay=0.99, use_flag=True, learning_rate=3e-5)
-    path.write_text(wanted.to_yaml())
-    assert settings.TrainingSettings.from_yaml(path) == wanted
+def read(text):
+    (chosen,) = checked.read_yaml(text, "run.yaml", settings.TrainingSettings)
+    return chosen
 
 
-def test_yaml_reads_numbers_as_people_write_them(tmp_path):
-    path = tmp_path / "run.yaml"
-    path.write_text("learning_rate: 1e-4\nweight_decay: 0\n")
-    chosen = settings.TrainingSettings.from_yaml(path)
+def test_yaml_reads_numbers_as_people_write_them():
+    chosen = read("learning_rate: 1e-4\nweight_decay: 0\n")
     assert chosen == dataclasses.replace(settings.TrainingSettings(), learning_rate=1e-4, weight_decay=0.0)
     assert isinstance(chosen.learning_rate, float)
 
@@ -45,11 +41,9 @@ def test_yaml_reads_numbers_as_people_write_them(tmp_path):
         ("a: [", "no valid YAML"),
     ],
 )
-def test_bad_settings_get_a_sentence(tmp_path, text, message):
-    path = tmp_path / "run.yaml"
-    path.write_text(text)
+def test_bad_settings_get_a_sentence(text, message):
     with pytest.raises(ValueError, match=message):
-        settings.TrainingSettings.from_yaml(path)
+        read(text)
 
 
 def test_learning_rate_falls_once():
