@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from comfyui_client import GraphRefused
 from iqa_adapter.adapter import checkpoint
+from iqa_adapter.adapter.adapter import Adapter, LayerWeights
 from iqa_adapter.nodes import NODES
 from iqa_adapter.quality import statistics
 
@@ -171,8 +172,8 @@ def write_bad_files(folder, adapter):
         (folder / "broken.safetensors").write_bytes(good[: len(good) // 2])
         save_file(load_file(folder / "tiny.safetensors"), folder / "bare.safetensors")
         layers = list(adapter.layers)
-        layers[3] = adapter.LayerWeights(layers[3].key * float("nan"), layers[3].value)
-        bad = adapter.Adapter("nan", adapter.metadata, adapter.projection, tuple(layers))
+        layers[3] = LayerWeights(layers[3].key * float("nan"), layers[3].value)
+        bad = Adapter("nan", adapter.metadata, adapter.projection, tuple(layers))
         checkpoint.save_adapter(bad, folder / "nan.safetensors")
 
 

@@ -20,6 +20,9 @@ class TinyModel(io.ComfyNode):
     @classmethod
     def execute(cls, family):
         sys.path[:0] = [path for path in (str(TESTS), str(TESTS.parent)) if path not in sys.path]
+        import comfyui_runtime
+
+        comfyui_runtime.load_pack()  # models.py imports the pack by its fixed name, the server has it under its own
         import models
 
         model = models.tiny_dit() if family == "DiT" else models.comfy_model(family)
