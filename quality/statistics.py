@@ -158,10 +158,11 @@ class MetricStatistics:
             ValueError: a field is missing or not a number; the message names the metric.
         """
         try:
-            numbers = [float(data[key]) for key in ("mean", "std")] if {"mean", "std"} & data.keys() else []
+            known = bool({"mean", "std"} & data.keys())
             return cls(
                 data["name"],
-                *numbers,
+                mean=float(data["mean"]) if known else math.nan,
+                std=float(data["std"]) if known else math.nan,
                 percentiles={float(rank): float(value) for rank, value in data.get("percentiles", {}).items()},
                 minimum=float(data.get("min", -math.inf)),
                 maximum=float(data.get("max", math.inf)),
