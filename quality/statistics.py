@@ -79,7 +79,8 @@ class MetricStatistics:
             facts |= {"minimum": float(known.min()), "maximum": float(known.max())}
         if not len(known) or known.std() == 0:
             return cls(name, **facts)
-        percentiles = dict(zip(RANKS, np.percentile(known, RANKS).tolist(), strict=True))
+        scores_at = np.percentile(known, RANKS).tolist()
+        percentiles = {float(rank): score for rank, score in zip(RANKS, scores_at, strict=True)}
         return cls(name, float(known.mean()), float(known.std()), percentiles, **facts)
 
     @property
@@ -136,13 +137,12 @@ class MetricStatistics:
 
         The resize is stored as ``protocol``.
         """
-        numbers = {"mean": self.mean, "std": self.std} if self.known else {}
-        if self.percentiles:
-            numbers["percentiles"] = {f"{rank:g}": value for rank, value in self.percentiles.items()}
+        percentiles = {f"{rank:g}": value for rank, value in self.percentiles.items()}
         extremes = {"min": self.minimum, "max": self.maximum}
         return {
             "name": self.name,
-            **numbers,
+            **({"mean": self.mean, "std": self.std} if self.known else {}),
+            **({"percentiles": percentiles} if percentiles else {}),
             **{key: value for key, value in extremes.items() if math.isfinite(value)},
             "higher_is_better": self.higher_is_better,
             "aesthetic": self.aesthetic,
@@ -158,10 +158,11 @@ class MetricStatistics:
             ValueError: a field is missing or not a number; the message names the metric.
         """
         try:
-            numbers = [float(data[key]) for key in ("mean", "std")] if {"mean", "std"} & data.keys() else []
+            known = bool({"mean", "std"} & data.keys())
             return cls(
                 data["name"],
-                *numbers,
+                mean=float(data["mean"]) if known else math.nan,
+                std=float(data["std"]) if known else math.nan,
                 percentiles={float(rank): float(value) for rank, value in data.get("percentiles", {}).items()},
                 minimum=float(data.get("min", -math.inf)),
                 maximum=float(data.get("max", math.inf)),

@@ -43,7 +43,7 @@ def hide(packages: set[str]) -> None:
         del sys.modules[name]
 
 
-USUAL = ("adapter", "quickstart", "clean", "photo", "distorted", "piqe", "scores", "curve", "table", "train")
+USUAL = ("adapter", "quickstart", "clean", "photo", "distorted", "piqe", "own", "scores", "curve", "table", "train")
 
 
 class Brightness(torch.nn.Module):
@@ -83,6 +83,12 @@ class Uses:
     def piqe(self):
         return run("IQAModelLoader", metric="piqe")
 
+    def own(self):
+        """Metrics that are not pyiqa's."""
+        for metric in ("entropy", "colourfulness"):
+            (model,) = run("IQAModelLoader", metric=metric)
+            run("IQAScoreImages", iqa_model=model, images=self.images)
+
     def scores(self):
         return run("IQAScoreImages", iqa_model=self.brightness(), images=self.images)
 
@@ -117,8 +123,11 @@ def run(node: str, **inputs):
     node = nodes.NODE_CLASS_MAPPINGS[node]
     schema = node.GET_SCHEMA()
     defaults = {socket.id: socket.default for socket in schema.inputs if getattr(socket, "default", None) is not None}
+    given = defaults | inputs
+    if schema.is_input_list:
+        given = {name: [value] for name, value in given.items()}
     with torch.inference_mode():
-        return node.PREPARE_CLASS_CLONE(None).execute(**defaults | inputs).args
+        return node.PREPARE_CLASS_CLONE(None).execute(**given).args
 
 
 def outcome(use) -> str:

@@ -72,6 +72,27 @@ def test_the_best_of_a_batch_is_selected(server, graph):
     assert result["indices"]["text"] == ["1"]
 
 
+@pytest.mark.parametrize(("side", "saved"), [(256, 1), (100, 2)], ids=["one size", "two sizes"])
+def test_a_list_of_pictures_is_ranked_as_one_set(server, graph, side, saved):
+    """What leaves Select Best is one batch where the sizes are equal, and a list where they differ."""
+    size = {"width": side, "height": 200, "upscale_method": "nearest-exact", "crop": "disabled"}
+    graph |= {
+        "scaled": {"class_type": "ImageScale", "inputs": {"image": ["1", 0], **size}},
+        "blurred": {"class_type": "ImageBlur", "inputs": {"image": ["scaled", 0], "blur_radius": 8, "sigma": 4.0}},
+        "list": {"class_type": "TestImageList", "inputs": {"a": ["blurred", 0], "b": ["1", 0]}},
+        "best": {"class_type": "IQASelectBest", "inputs": {"images": ["list", 0], "iqa_scores": ["3", 0], "count": 2}},
+        "indices": {"class_type": "PreviewAny", "inputs": {"source": ["best", 1]}},
+        "size": {"class_type": "GetImageSize", "inputs": {"image": ["best", 0]}},
+        "batch": {"class_type": "PreviewAny", "inputs": {"source": ["size", 2]}},
+    }
+    graph["3"]["inputs"]["images"] = ["list", 0]
+    del graph["4"], graph["5"]
+    result = outputs(server, graph)
+    assert result["indices"]["text"] == ["1", "0"]
+    assert result["batch"]["text"] == (["2"] if saved == 1 else ["1", "1"])
+    assert len(result["3"]["text"][0].splitlines()) == 4  # a head, two pictures, their mean
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

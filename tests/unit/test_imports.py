@@ -63,7 +63,7 @@ def test_a_missing_package_takes_down_only_what_needs_it(reports, package):
 def test_without_any_of_them_adapters_and_the_quickstart_work(reports):
     assert reports[ALL]["loaded"] and reports[ALL]["nodes"] == reports["none"]["nodes"]
     runs = {name for name, outcome in reports[ALL]["outcomes"].items() if outcome == "runs"}
-    assert runs == {"adapter", "quickstart", "clean", "scores"}
+    assert runs == {"adapter", "quickstart", "clean", "own", "scores"}
 
 
 def test_pyiqa_is_not_asked_for_packages_that_a_metric_does_not_use(reports):

@@ -29,9 +29,23 @@ class TinyModel(io.ComfyNode):
         return io.NodeOutput(model, models.conditioning(1), models.conditioning(2))
 
 
+class ImageList(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="TestImageList",
+            inputs=[io.Image.Input("a"), io.Image.Input("b")],
+            outputs=[io.Image.Output(is_output_list=True)],
+        )
+
+    @classmethod
+    def execute(cls, a, b):
+        return io.NodeOutput([a, b])
+
+
 class TestExtension(ComfyExtension):
     async def get_node_list(self):
-        return [TinyModel]
+        return [TinyModel, ImageList]
 
 
 async def comfy_entrypoint():
