@@ -6,17 +6,23 @@ interruptions. So resuming needs no generator's state, and the processes togethe
 
 from __future__ import annotations
 
+import functools
+import itertools
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from ..adapter.metadata import Metadata
 from .settings import TrainingSettings
 
 SIZES = ("height", "width", "crop_h", "crop_w", "target_height", "target_width")  # of an item's `size`, as SDXL's
+BATCHES_AHEAD = 2  # that threads read while the model learns
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,22 @@ class Batch:
     conditionings: list[dict]
 
 
-class SampleStream(Dataset):
+@dataclass(frozen=True)
+class TrainingData:
+    """What an adapter learns from.
+
+    Attributes:
+        items: map-style data set, see :class:`SampleStream`.
+        metadata: what the quality input is; encoding and base model are filled in.
+        empty_text: ``text`` ``[tokens, width]`` and, where the model uses it, ``pooled`` ``[P]`` of the empty prompt.
+    """
+
+    items: Dataset
+    metadata: Metadata
+    empty_text: Mapping[str, Tensor]
+
+
+class SampleStream:
     """Position -> sample.
 
     Args:
@@ -48,13 +69,15 @@ class SampleStream(Dataset):
             height, width, crop top, crop left, target height, target width in pixels (SDXL's size conditioning).
             If it has an attribute ``buckets``, ``[items]`` numbers of the groups of equal size, every batch comes from
             one group; what a group lacks to whole batches is taken from it again. The order then depends on
-            ``batch_size``, too.
+            ``batch_size``, too. If it has an attribute ``prepared`` that is False, making an item needs models, so
+            it is not asked from other threads.
         empty_text: ``text`` and ``pooled`` of the empty prompt.
     """
 
     def __init__(self, dataset: Dataset, empty_text: Mapping[str, Tensor], settings: TrainingSettings):
         self.dataset, self.empty_text, self.settings = dataset, empty_text, settings
-        self._epoch, self._order = 0, self._epoch_order(0)
+        self._order = functools.lru_cache(2)(self._epoch_order)  # threads may be at the end of one and in the next
+        self._length = len(self._order(0))
 
     def __getitem__(self, position: int) -> dict:
         index = self._index(position)
@@ -77,17 +100,36 @@ class SampleStream(Dataset):
             "conditioning": _conditioning(self.empty_text if drop_text else item, item.get("size")),
         }
 
-    def batches(self, begin: int, end: int, rank: int, processes: int) -> DataLoader:
+    def batches(self, begin: int, end: int, rank: int, processes: int) -> Iterator[Batch]:
         """The batches of one process over the positions ``begin`` to ``end``."""
         size = self.settings.batch_size
-        sampler = _Positions(begin + rank * size, end, processes * size, size)
-        return DataLoader(self, batch_sampler=sampler, collate_fn=collate, num_workers=self.settings.workers)
+        starts = range(begin + rank * size, end, processes * size)
+        samples = self._samples(position for start in starts for position in range(start, start + size))
+        try:
+            for _ in starts:
+                yield collate(list(itertools.islice(samples, size)))
+        finally:
+            samples.close()
+
+    def _samples(self, positions: Iterator[int]) -> Iterator[dict]:
+        """In order; read ahead by threads, for processes would need their own copy of everything."""
+        if not (self.settings.workers and getattr(self.dataset, "prepared", True)):
+            yield from map(self.__getitem__, positions)
+            return
+        pool, ahead = ThreadPoolExecutor(self.settings.workers), deque()
+        try:
+            for position in positions:
+                ahead.append(pool.submit(self.__getitem__, position))
+                if len(ahead) >= BATCHES_AHEAD * self.settings.batch_size + self.settings.workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _index(self, position: int) -> int:
-        epoch, place = divmod(position, len(self._order))
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, self._epoch_order(epoch)
-        return int(self._order[place])
+        epoch, place = divmod(position, self._length)
+        return int(self._order(epoch)[place])
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         """Items in the order of an epoch; every epoch is equally long."""
@@ -104,22 +146,6 @@ class SampleStream(Dataset):
     def _seed(self, purpose: int, number: int) -> int:
         words = np.random.SeedSequence([self.settings.seed, purpose, number]).generate_state(1, np.uint64)
         return int(words[0] >> np.uint64(1))
-
-
-@dataclass(frozen=True)
-class _Positions:
-    """Every ``stride`` positions, ``size`` of them in a row."""
-
-    begin: int
-    end: int
-    stride: int
-    size: int
-
-    def __iter__(self) -> Iterator[range]:
-        return (range(start, start + self.size) for start in range(self.begin, self.end, self.stride))
-
-    def __len__(self) -> int:
-        return len(range(self.begin, self.end, self.stride))
 
 
 def _conditioning(text: Mapping[str, Tensor], size) -> dict:

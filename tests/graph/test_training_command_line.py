@@ -17,7 +17,8 @@ import comfyui_runtime
 import iqa
 from iqa_adapter.adapter import checkpoint
 from iqa_adapter.quickstart import model as quickstart
-from iqa_adapter.training import command_line, run
+from iqa_adapter.training import command_line
+from iqa_adapter.training.settings import RunSettings
 
 EXAMPLES = comfyui_runtime.ROOT / "training" / "examples"
 SMALL = ["precision=float32", "resolution=64", "bucket_step=8", "learning_rate=1e-2"]
@@ -97,7 +98,7 @@ def test_examples_are_complete_settings():
     assert files
     for file in files:
         given = yaml.safe_load(file.read_text())
-        run.RunSettings.from_mapping(given, file.name)
+        RunSettings.from_mapping(given, file.name)
 
 
 def test_the_cluster_script_is_one_that_runs(tmp_path):

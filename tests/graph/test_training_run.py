@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+import training_models
 import training_pictures
 import yaml
 from PIL import Image
@@ -12,8 +13,9 @@ from iqa_adapter.adapter import checkpoint
 from iqa_adapter.iqa_models import loading
 from iqa_adapter.pictures import reading as pictures
 from iqa_adapter.quickstart import model as quickstart
-from iqa_adapter.training import loop, run, table
+from iqa_adapter.training import dataset, observer, run, table
 from iqa_adapter.training import score_set as scoring
+from iqa_adapter.training.settings import RunSettings
 
 SETTINGS = """
 steps: 4
@@ -28,14 +30,6 @@ sample_prompts: [a red circle, a blue square, noise]
 """
 
 
-class Bar:
-    def __init__(self, total):
-        pass
-
-    def update(self, count):
-        pass
-
-
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory):
     photos = training_pictures.write(tmp_path_factory.mktemp("photos"), 6)
@@ -44,14 +38,13 @@ def scored(tmp_path_factory):
     return found, table.ScoredTable.read(folder)
 
 
-def go(scored, folder, models=None, should_stop=None, **overrides):
-    settings = run.RunSettings.from_mapping(yaml.safe_load(SETTINGS) | overrides, "the test")
-    models, losses = models or quickstart.load_quickstart(), []
-    result = run.train_on_pictures(
-        models, *scored, settings, folder / "run", folder / "models" / "new.safetensors", Bar,
-        lambda step, loss: losses.append(loss), should_stop=should_stop,
-    )  # fmt: skip
-    return result, losses
+def go(scored, folder, models=None, watch=None, anew=False, initial=None, **overrides):
+    """Train, or go on; the adapter and the losses."""
+    settings = RunSettings.from_mapping(yaml.safe_load(SETTINGS) | overrides, "the test")
+    chosen = run.Run(folder / "run", folder / "models" / "new.safetensors", settings, anew, initial)
+    watch = watch or training_models.Watch()
+    models = dataset.Models(*(models or quickstart.load_quickstart()))
+    return run.train_on_pictures(models, *scored, chosen, watch), watch.losses
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -74,14 +67,15 @@ def test_result_lies_where_the_loader_looks(scored, tmp_path):
     assert loaded.name == adapter.name == "new.safetensors"
     assert loaded.metadata == dataclasses.replace(adapter.metadata)
     assert loaded.metadata.metric_names == ("entropy",) and loaded.metadata.origin == "6 pictures, protocol as is"
-    assert [path.name for path in (tmp_path / "models").iterdir()] == ["new.safetensors"]
+    assert [path.name for path in (tmp_path / "models").glob("[!.]*")] == ["new.safetensors"]
 
 
 def test_stopped_run_goes_on(scored, tmp_path):
     whole, losses = go(scored, tmp_path / "whole")
-    answers = iter([False, True])
-    with pytest.raises(loop.TrainingStopped, match="Stopped at step 2"):
-        go(scored, tmp_path / "parts", should_stop=lambda: next(answers))
+    watch = training_models.Watch()
+    watch.should_stop = lambda: len(watch.losses) == 2
+    with pytest.raises(observer.TrainingStopped, match="Stopped at step 2 of 4"):
+        go(scored, tmp_path / "parts", watch=watch)
     checkpoint.load_adapter(tmp_path / "parts" / "models" / "new.safetensors")  # what it had learnt so far
     parts, rest = go(scored, tmp_path / "parts")
     assert rest == losses[2:]
@@ -89,7 +83,7 @@ def test_stopped_run_goes_on(scored, tmp_path):
 
 
 def test_settings_of_all_kinds_in_one_mapping():
-    settings = run.RunSettings.from_mapping({"steps": 7, "buckets": True, "sample_cfg": 3}, "run.yaml")
+    settings = RunSettings.from_mapping({"steps": 7, "buckets": True, "sample_cfg": 3}, "run.yaml")
     assert (settings.training.steps, settings.data.buckets, settings.samples.sample_cfg) == (7, True, 3.0)
     with pytest.raises(ValueError, match="run.yaml: unknown setting bucket; known are steps, .*sample_cfg"):
-        run.RunSettings.from_mapping({"bucket": True}, "run.yaml")
+        RunSettings.from_mapping({"bucket": True}, "run.yaml")
