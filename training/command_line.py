@@ -139,7 +139,7 @@ class _Terminal(Observer):
 
     def __init__(self):
         self.steps = 0
-        self._bars: list[tqdm] = []
+        self._bar: tqdm | None = None  # there is one at a time
         self._training: tqdm | None = None
         self._stopping = False
 
@@ -147,13 +147,13 @@ class _Terminal(Observer):
         return self
 
     def __exit__(self, *_error) -> None:
-        for bar in self._bars:
-            bar.close()  # ends its line, on which an error would stand otherwise
+        if self._bar is not None:
+            self._bar.close()  # ends its line, on which an error would stand otherwise
 
     def bar(self, total: int, what: str, unit: str, initial: int = 0) -> tqdm:
-        bar = tqdm(total=total, desc=what, unit=unit, initial=initial, disable=not is_main())
-        self._bars.append(bar)
-        return bar
+        self.__exit__()
+        self._bar = tqdm(total=total, desc=what, unit=unit, initial=initial, disable=not is_main())
+        return self._bar
 
     def preparing(self, total: int) -> tqdm:
         return self.bar(total, "encoding", "picture")

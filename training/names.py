@@ -27,8 +27,8 @@ def _fault(name: str) -> str:
     faults = {
         "it is empty": not name.strip(),
         "it is longer than 200 bytes": length > LONGEST,
-        "it begins or ends with a blank, or with a full stop": name != name.strip() or name != name.strip("."),
         f"it has one of {' '.join(sorted(FORBIDDEN))}": bool(set(name) & FORBIDDEN),
+        "it begins or ends with a blank, or with a full stop": name != name.strip() or name != name.strip("."),
         "it has a line break or another control character": not name.isprintable(),
         "Windows keeps it for a device": stem in DEVICES,
         "cached latents have that folder": name.lower() in RESERVED,
