@@ -23,6 +23,7 @@ from . import identity
 from .dataset import TrainingSet
 from .settings import RunSettings
 from .state import ADVICE, FREE
+from .table import Contents
 
 RECORD, PICTURES = "run.json", "pictures.json"
 SHOWN = {
@@ -72,7 +73,7 @@ class RunRecord:
         groups = (settings.training, settings.data, settings.samples)
         chosen = {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
         models, contents = items.models, items.table.contents
-        names = items.metadata.metric_names or (contents.models[0],)
+        columns = ", ".join(settings.data.metrics or contents.models)
         digests = {
             "unet": identity.of_model(models.model),
             "sampling": identity.of_sampling(models.model),
@@ -82,11 +83,8 @@ class RunRecord:
         if models.iqa_model is not None:
             digests["iqa_model"] = identity.of_model(models.iqa_model.patcher)
         learnt = {
-            "kind": contents.kind,
-            "metrics" if contents.kind == "score" else "features": ", ".join(names),
-            "resize": contents.protocol,
-            "layer": contents.layer,
-            "pooling": contents.pooling,
+            "metrics" if contents.kind == "score" else "features": columns,
+            **_of_table(contents),
             "samples_per_step": samples_per_step,
             "scores": identity.of_tensors(map(_exact, (items.values, items.mean, items.std))),
         }
@@ -129,6 +127,13 @@ class RunRecord:
         }
         if found := [f"{what} ({'; '.join(differences)})" for what, differences in parts.items() if differences]:
             raise ValueError(f"{folder} was trained {', '.join(found)}. {ADVICE}")
+
+
+def _of_table(contents: Contents) -> dict:
+    """How the scores were made, as far as the table says it."""
+    known = _plain(dataclasses.asdict(contents))
+    del known["models"]  # of which a run may choose some
+    return {"resize" if name == "protocol" else name: value for name, value in known.items()}
 
 
 def _different_settings(before: RunRecord, now: RunRecord) -> list[str]:

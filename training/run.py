@@ -93,7 +93,8 @@ def train_on_pictures(
     if run.initial is not None:  # reports what does not fit
         TrainableAdapter.from_adapter(run.initial, models.model.model.diffusion_model, len(items[0]["quality"]))
     with _locked(run):
-        for note in [*_about_size(models.model, settings), *in_main(lambda: opening.examine(items))]:
+        notes = [*_about_size(models.model, settings), *in_main(lambda: opening.examine(items))]
+        for note in notes if is_main() else ():
             observer.note(note)
         with memory_errors(*PREPARING):
             items.prepare(observer)
