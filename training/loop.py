@@ -14,6 +14,7 @@ from comfy.model_patcher import ModelPatcher
 from ..adapter.adapter import Adapter
 from ..adapter.checkpoint import save_adapter
 from ..adapter.sites import family, sites
+from ..optional import needed
 from .memory import TrainingOutOfMemory, memory_errors
 from .objective import Objective, recomputed_blocks
 from .observer import Observer, TrainingStopped

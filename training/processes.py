@@ -17,7 +17,6 @@ def processes() -> PartialState:
     """What this process knows of all of them."""
     with needed("accelerate"):
         from accelerate import PartialState
-
     return PartialState()
 
 
@@ -32,8 +31,8 @@ def share(work: Sequence[Result]) -> Sequence[Result]:
 
 def any_of_all(mine: bool) -> bool:
     """Whether any process says so; every one must ask."""
-    processes()
-    from accelerate.utils import gather_object
+    with needed("accelerate"):
+        from accelerate.utils import gather_object
 
     return any(gather_object([mine]))
 
@@ -52,7 +51,8 @@ def in_main(work: Callable[[], Result]) -> Result:
             outcome[0] = work()
         except Exception as raised:  # whatever it is, the others must not wait for ever
             outcome[1], error = True, raised
-    from accelerate.utils import broadcast_object_list
+    with needed("accelerate"):
+        from accelerate.utils import broadcast_object_list
 
     broadcast_object_list(outcome)
     if error is not None:
