@@ -145,6 +145,8 @@ class IQAAdapterTrain(io.ComfyNode):
         settings: str = "",
         initial: Adapter | None = None,
     ) -> io.NodeOutput:
+        with needed("matplotlib"):  # draws the losses at the end, when it would be a pity to learn that it is missing
+            import matplotlib.figure  # noqa: F401
         given = {
             "steps": steps,
             "batch_size": batch_size,
@@ -162,8 +164,6 @@ class IQAAdapterTrain(io.ComfyNode):
         run = Run.named(name, chosen, anew=anew, initial=initial)
         show = _Show(chosen.training.steps, cls.hidden.unique_id)
         found = find_pictures(in_input_folder(pictures))
-        with needed("matplotlib"):  # draws the losses at the end, when it would be a pity to learn that it is missing
-            import matplotlib.figure  # noqa: F401
         try:
             with torch.inference_mode(False):
                 adapter = train_on_pictures(Models(model, clip, vae), found, ScoredTable.read(table), run, show)

@@ -49,7 +49,7 @@ class Models(NamedTuple):
 
 
 class TrainingSet(Dataset):
-    """Items for :class:`.stream.SampleStream`.
+    """Items for :class:`.stream.ItemStream`.
 
     Args:
         pictures: of the set; those without caption are left out.

@@ -20,7 +20,7 @@ from .objective import Objective, recomputed_blocks
 from .observer import Observer, TrainingStopped
 from .settings import TrainingSettings
 from .state import CHECKPOINT, LossLog, TrainingState, has_checkpoint
-from .stream import Batch, SampleStream, TrainingData
+from .stream import Batch, ItemStream, TrainingData
 from .trainable import TrainableAdapter
 
 RESULT, KEPT = "adapter.safetensors", "adapters"  # of a run's folder: the last adapter, and a folder of earlier ones
@@ -101,7 +101,7 @@ class _Run:
         self.state = TrainingState(adapter.to(self.objective.device), settings, samples)
         self.about_schedule = self.state.resume(folder)
         self.forward = self.accelerator.prepare_model(adapter)  # only the adapter is wrapped and synchronised
-        self.stream = SampleStream(data.items, data.empty_text, settings)
+        self.stream = ItemStream(data.items, data.empty_text, settings)
 
     def adapter(self) -> Adapter:
         """The adapter as far as it has learnt."""

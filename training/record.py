@@ -26,15 +26,9 @@ from .state import ADVICE, FREE
 from .table import Contents
 
 RECORD, PICTURES = "run.json", "pictures.json"
-SHOWN = {
-    "cache",
-    "sample_prompts",
-    "sample_targets",
-    "sample_steps",
-    "sample_cfg",
-}  # they change nothing that is learnt
+SHOWN = {"cache", "sample_prompts", "sample_targets", "sample_steps", "sample_cfg"}  # nothing that is learnt
 WITH_DATA = {"metrics"}  # compared by what they choose
-ORDER = {"batch_size", "gradient_accumulation"}  # on which the order of buckets depends
+ORDER = {"batch_size"}  # on which the order of buckets depends
 TEXTS = {  # of what is compared by its digest
     "scores": "other scores in the table",
     "unet": "UNet",

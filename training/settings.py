@@ -51,9 +51,9 @@ class TrainingSettings(Checked):
         "where fine detail is decided",
         above=0, most=10, paper="1",
     )  # fmt: skip
-    quality_drop: float = setting(0.01, "share of samples without quality input", least=0, most=1, paper="0.01")
-    text_drop: float = setting(0.05, "share of samples without text", least=0, most=1, paper="0.05")
-    both_drop: float = setting(0.01, "share of samples without either", least=0, most=1, paper="0.01")
+    quality_drop: float = setting(0.01, "share of items without quality input", least=0, most=1, paper="0.01")
+    text_drop: float = setting(0.05, "share of items without text", least=0, most=1, paper="0.05")
+    both_drop: float = setting(0.01, "share of items without either", least=0, most=1, paper="0.01")
     tokens: int = setting(2, "quality tokens per picture", least=1, most=256, paper="2")
     projection: str = setting("linear", "from quality input to tokens", choices=PROJECTIONS)
     use_flag: bool = setting(False, "append a constant 1 to the quality input")

@@ -32,7 +32,7 @@ class TrainingState:
     Args:
         adapter: learns in place.
         settings: of the run.
-        samples_per_step: of all processes together.
+        samples_per_step: items of a step, of all processes together.
     """
 
     def __init__(self, adapter: TrainableAdapter, settings: TrainingSettings, samples_per_step: int):
@@ -118,7 +118,7 @@ class TrainingState:
             raise ValueError(f"{folder} was trained with other settings ({'; '.join(changed)}). {ADVICE}")
         if state["samples_per_step"] != self.samples_per_step:
             raise ValueError(
-                f"{folder} was trained with {state['samples_per_step']} samples per step, now it would be "
+                f"{folder} was trained with {state['samples_per_step']} items per step, now it would be "
                 f"{self.samples_per_step} (batch_size x gradient_accumulation x processes). {ADVICE}"
             )
         check_steps(folder, state["step"], self.settings.steps)

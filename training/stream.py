@@ -1,6 +1,6 @@
-"""The endless stream of training samples, in which everything random follows from the seed and the position.
+"""The endless stream of training items, in which everything random follows from the seed and the position.
 
-Sample ``p`` is the same picture with the same noise, timestep and drops whichever process takes it, after however many
+Item ``p`` is the same picture with the same noise, timestep and drops whichever process takes it, after however many
 interruptions. So resuming needs no generator's state, and the processes together see what one would see.
 """
 
@@ -27,14 +27,14 @@ BATCHES_AHEAD = 2  # that threads read while the model learns
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples of one forward.
+    """Items of one forward.
 
     Attributes:
         latents, noise: ``[N, C, H, W]`` float32.
         quantiles: ``[N]`` place in the model's noise schedule, 0...1.
         quality: ``[N, m]`` float32.
         keep: ``[N, 1]`` 0 where the quality input is dropped, else 1.
-        conditionings: per sample, the arguments of ``BaseModel.extra_conds``.
+        conditionings: per item, the arguments of ``BaseModel.extra_conds``.
     """
 
     latents: Tensor
@@ -50,7 +50,7 @@ class TrainingData:
     """What an adapter learns from.
 
     Attributes:
-        items: map-style data set, see :class:`SampleStream`.
+        items: map-style data set, see :class:`ItemStream`.
         metadata: what the quality input is; encoding and base model are filled in.
         empty_text: ``text`` ``[tokens, width]`` and, where the model uses it, ``pooled`` ``[P]`` of the empty prompt.
     """
@@ -60,8 +60,8 @@ class TrainingData:
     empty_text: Mapping[str, Tensor]
 
 
-class SampleStream:
-    """Position -> sample.
+class ItemStream:
+    """Position -> item of the data set with its noise, noise level and drops.
 
     Args:
         dataset: map-style; its items are mappings with ``latent`` ``[C, H, W]``, scaled by the model's latent format,
@@ -83,7 +83,7 @@ class SampleStream:
         index = self._index(position)
         item = self.dataset[index]
         if not item["quality"].isfinite().all():
-            raise ValueError(f"Sample {index} of the training set has a quality input that is NaN or infinite.")
+            raise ValueError(f"Item {index} of the training set has a quality input that is NaN or infinite.")
         generator = torch.Generator().manual_seed(self._seed(1, position))
         quantile, drop = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
         noise = torch.randn(item["latent"].shape, generator=generator)
@@ -104,14 +104,14 @@ class SampleStream:
         """The batches of one process over the positions ``begin`` to ``end``."""
         size = self.settings.batch_size
         starts = range(begin + rank * size, end, processes * size)
-        samples = self._samples(position for start in starts for position in range(start, start + size))
+        items = self._items(position for start in starts for position in range(start, start + size))
         try:
             for _ in starts:
-                yield collate(list(itertools.islice(samples, size)))
+                yield collate(list(itertools.islice(items, size)))
         finally:
-            samples.close()
+            items.close()
 
-    def _samples(self, positions: Iterator[int]) -> Iterator[dict]:
+    def _items(self, positions: Iterator[int]) -> Iterator[dict]:
         """In order; read ahead by threads, for processes would need their own copy of everything."""
         if not (self.settings.workers and getattr(self.dataset, "prepared", True)):
             yield from map(self.__getitem__, positions)
@@ -157,22 +157,22 @@ def _conditioning(text: Mapping[str, Tensor], size) -> dict:
     return conditioning
 
 
-def collate(samples: list[dict]) -> Batch:
-    """Stack samples.
+def collate(items: list[dict]) -> Batch:
+    """Stack items.
 
     Raises:
         ValueError: their latents differ in size.
     """
-    if len(shapes := {tuple(sample["latent"].shape) for sample in samples}) > 1:
+    if len(shapes := {tuple(item["latent"].shape) for item in items}) > 1:
         raise ValueError(
             f"The training set's latents differ in size ({', '.join(map(str, sorted(shapes)))}); crop or resize the "
             "pictures to one size, or give the set `buckets`."
         )
     return Batch(
-        latents=torch.stack([sample["latent"] for sample in samples]),
-        noise=torch.stack([sample["noise"] for sample in samples]),
-        quantiles=torch.tensor([sample["quantile"] for sample in samples], dtype=torch.float64),
-        quality=torch.stack([sample["quality"] for sample in samples]),
-        keep=torch.tensor([[sample["keep"]] for sample in samples]),
-        conditionings=[sample["conditioning"] for sample in samples],
+        latents=torch.stack([item["latent"] for item in items]),
+        noise=torch.stack([item["noise"] for item in items]),
+        quantiles=torch.tensor([item["quantile"] for item in items], dtype=torch.float64),
+        quality=torch.stack([item["quality"] for item in items]),
+        keep=torch.tensor([[item["keep"]] for item in items]),
+        conditionings=[item["conditioning"] for item in items],
     )

@@ -60,7 +60,7 @@ def base():
     target.unet.requires_grad_(True)
     optimizer = torch.optim.Adam(target.unet.parameters(), 2e-3)
     settings = training_models.fast_settings(batch_size=8)
-    data = stream.SampleStream(training_models.QualitySet(512), training_models.EMPTY, settings)
+    data = stream.ItemStream(training_models.QualitySet(512), training_models.EMPTY, settings)
     for batch in data.batches(0, 8 * 80, 0, 1):
         optimizer.zero_grad()
         target.loss(None, batch).backward()
@@ -74,7 +74,7 @@ def test_learns_what_quality_does(base, tmp_path):
 
     target = objective.Objective(base, "float32")
     settings = training_models.fast_settings(seed=1, batch_size=64, quality_drop=0.0, both_drop=0.0)
-    batch = next(iter(stream.SampleStream(data, training_models.EMPTY, settings).batches(0, 64, 0, 1)))
+    batch = next(iter(stream.ItemStream(data, training_models.EMPTY, settings).batches(0, 64, 0, 1)))
     with torch.no_grad():
         learnt = trainable.TrainableAdapter.from_adapter(adapter, target.unet, 1)
         frozen, trained = target.loss(None, batch), target.loss(learnt(batch.quality, batch.keep), batch)
@@ -144,7 +144,7 @@ def test_finished_training_can_be_prolonged_but_not_changed(tmp_path):
     assert len(losses(tmp_path)) == 3
     with pytest.raises(ValueError, match=r"other settings \(learning_rate 0.01, now 0.5\)"):
         train(tmp_path, steps=3, late_from=1.0, learning_rate=0.5)
-    with pytest.raises(ValueError, match="4 samples per step, now it would be 8"):
+    with pytest.raises(ValueError, match="4 items per step, now it would be 8"):
         train(tmp_path, steps=3, late_from=1.0, gradient_accumulation=2)
     with pytest.raises(ValueError, match="trained for another UNet"):
         train(tmp_path, models.comfy_model("SD1.5"), steps=3, late_from=1.0)
