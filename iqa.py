@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 
 DESCRIPTION = """Perceptual quality as a condition of text-to-image models.
 
@@ -45,7 +46,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line: ``command``, ``run`` that carries it out, and the arguments by name."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="iqa.py", description=DESCRIPTION, formatter_class=raw)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
     def command(add: Callable[[argparse.ArgumentParser], None], run: Callable, name: str, summary: str) -> None:
         subparser = commands.add_parser(name, help=summary, formatter_class=raw)
@@ -78,9 +79,11 @@ def _score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shard-size", type=int, default=1000, help="pictures per file of the table (default: 1000)")
 
 
-def _train_arguments(parser: argparse.ArgumentParser) -> None:
+def _train_arguments(parser: _Parser) -> None:
     parser.description = """Train an adapter on scored pictures. It is written to models/iqa_adapter/, where Load
-IQA-Adapter finds it. Ctrl-C writes a checkpoint and ends; the same command goes on from it."""
+IQA-Adapter finds it. Ctrl-C writes a checkpoint and ends; the same command goes on from it. A run goes on only as what
+it was begun: with the same settings, pictures, scores and base model, but for more steps."""
+    parser.below = lambda: _settings_table().settings_help()
     parser.add_argument("pictures", type=Path, help=PICTURES)
     parser.add_argument("table", type=Path, help="folder of their table, from `iqa.py score`")
     parser.add_argument("name", help="of the adapter: models/iqa_adapter/NAME.safetensors")
@@ -89,15 +92,45 @@ IQA-Adapter finds it. Ctrl-C writes a checkpoint and ends; the same command goes
         help="base model with UNet, text encoder and VAE: a name in models/checkpoints/, a path, or `quickstart` for "
         "the embedded tiny model",
     )  # fmt: skip
-    parser.add_argument("--settings", type=Path, help="YAML file, see training/examples/ (default: the paper's)")
+    parser.add_argument(
+        "--settings", type=Path, nargs="?", action=_Settings, metavar="FILE",
+        help="YAML file of settings, as those in training/examples/; without a FILE, print one with all settings and "
+        "their defaults, and end",
+    )  # fmt: skip
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="SETTING=VALUE",
-        help="settings that win over the file's, for example steps=2000 batch_size=4",
+        help="settings that win over the file's, for example steps=2000 batch_size=4; all are listed below",
     )  # fmt: skip
     # not --run: torchrun takes that for its own
     parser.add_argument("--folder", type=Path, help="of checkpoint, log, samples (default: output/iqa_training/NAME)")
-    parser.add_argument("--anew", action="store_true", help="begin again instead of going on from the run's checkpoint")
+    parser.add_argument("--anew", action="store_true", help="begin again; forgets the run's checkpoints")
     parser.add_argument("--from-adapter", type=Path, help="start from this adapter instead of the model's own weights")
+
+
+class _Settings(argparse.Action):
+    """``--settings FILE`` keeps the file; ``--settings`` alone prints one."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values, option=None) -> None:
+        if values is None:
+            print(_settings_table().settings_yaml())
+            parser.exit()
+        namespace.settings = values
+
+
+class _Parser(argparse.ArgumentParser):
+    """Of a command; ``below()`` is read for its help only when somebody asks."""
+
+    below: Callable[[], str] | None = None
+
+    def format_help(self) -> str:
+        return super().format_help() + (f"\n{self.below()}\n" if self.below else "")
+
+
+def _settings_table() -> ModuleType:
+    """``training/settings.py`` alone, for the whole pack would bring torch and ComfyUI, which take seconds."""
+    from training import settings
+
+    return settings
 
 
 def _convert_arguments(parser: argparse.ArgumentParser) -> None:

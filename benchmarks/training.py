@@ -29,10 +29,11 @@ from benchmarks.small_sd15 import Size, comfy_models, write_weights
 from comfyui_runtime import load_pack
 from iqa_adapter.pictures.reading import find_pictures
 from iqa_adapter.training import table as rows
-from iqa_adapter.training.data_settings import DataSettings
-from iqa_adapter.training.dataset import TrainingSet
+from iqa_adapter.training.dataset import Models, TrainingSet
 from iqa_adapter.training.loop import train
-from iqa_adapter.training.settings import TrainingSettings
+from iqa_adapter.training.observer import Observer
+from iqa_adapter.training.settings import DataSettings, TrainingSettings
+from iqa_adapter.training.stream import TrainingData
 from iqa_adapter.training.table import ScoredTable
 
 PICTURES = 24
@@ -144,8 +145,9 @@ class Ours:
         scored = ScoredTable.read(task.table)
         settings = DataSettings(resolution=task.resolution)
         begin = time.perf_counter()
-        self.data = TrainingSet(found, scored, *self.models, settings, self.run / "cache")
-        self.data.prepare(lambda total: Silent())
+        items = TrainingSet(found, scored, Models(*self.models), settings, self.run / "cache")
+        items.prepare(Observer())
+        self.data = TrainingData(items, items.metadata, items.empty_text)
         self.preparation = time.perf_counter() - begin
 
     def turn(self, count: int) -> list[float]:
@@ -156,16 +158,18 @@ class Ours:
         settings = TrainingSettings(
             steps=self.steps, batch_size=self.task.batch, precision=precision, late_from=1.0
         )
-        train(
-            self.models[0], self.data, settings, self.run, self.data.metadata, self.data.empty_text,
-            lambda step, loss: ends.append(time.perf_counter()),
-        )  # fmt: skip
+        train(self.models[0], self.data, settings, self.run, Clock(ends))
         return np.diff(ends).tolist()
 
 
-class Silent:
-    def update(self, count: int) -> None:
-        pass
+class Clock(Observer):
+    """Notes when each step ends."""
+
+    def __init__(self, ends: list[float]):
+        self.ends = ends
+
+    def step(self, step: int, loss: float) -> None:
+        self.ends.append(time.perf_counter())
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from .guidance import IQAGradientGuidance
 from .loaders import IQAAdapterLoader, IQAModelLoader
 from .quickstart import IQAQuickstartModel, IQAQuickstartPicture
 from .reference import IQAMixFeatures, IQAReferenceEmbed, IQAReferenceFeatures
+from .score_dataset import IQAScoreDataset
 from .scoring import IQAScoreImages, IQASelectBest
 from .sweep import IQAImageGrid, IQAQualitySweep, IQAResponseCurve
-from .training import IQAAdapterTrain, IQAScoreDataset
+from .training import IQAAdapterTrain
 
 NODES = [
     IQAAdapterLoader,

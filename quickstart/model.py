@@ -73,6 +73,7 @@ class QuickstartConfig(comfy.supported_models_base.BASE):
     latent_format = SpaceToDepthLatents
     supported_inference_dtypes = [torch.float32]
     memory_usage_factor = 0.5
+    training_resolution = 64  # pixels, for adapters that are trained on it
 
     def __init__(self):
         super().__init__(self.unet_config)

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 import comfy.model_base
 import comfy.model_patcher
 import comfy.supported_models
@@ -10,7 +18,7 @@ import torch
 from comfy.model_base import ModelType
 
 from iqa_adapter.adapter import metadata
-from iqa_adapter.training import settings
+from iqa_adapter.training import observer, settings, stream
 
 CONFIG = {
     "model_channels": 32,
@@ -60,6 +68,46 @@ class QualitySet(torch.utils.data.Dataset):
             "text": torch.randn(5, models.WIDTH, generator=generator),
         }
         return item | ({"pooled": torch.randn(1280, generator=generator)} if self.pooled else {})
+
+
+def data(items=None, description: metadata.Metadata = METADATA) -> stream.TrainingData:
+    """What an adapter learns from; pictures of every quality where nothing else is given."""
+    return stream.TrainingData(QualitySet() if items is None else items, description, EMPTY)
+
+
+class Watch(observer.Observer):
+    """Losses, notes and sheets of a run, which ``cancel`` may end by what it raises and ``should_stop`` by a yes."""
+
+    def __init__(self, cancel=lambda step, loss: None, should_stop=lambda: False):
+        self.cancel, self.should_stop = cancel, should_stop
+        self.losses, self.notes, self.sheets, self.prepared = [], [], [], 0
+
+    def step(self, step, loss):
+        self.losses.append(loss)
+        self.cancel(step, loss)
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def sheet(self, step, picture):
+        self.sheets.append(picture.name)
+
+    def preparing(self, total):
+        return self
+
+    def update(self, count):
+        self.prepared += count
+
+
+@contextlib.contextmanager
+def full_disk(free: int) -> Iterator[None]:
+    """No file may grow beyond so many bytes: the system refuses the rest, as it does when the disk is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def fast_settings(**changes) -> settings.TrainingSettings:

@@ -16,13 +16,12 @@ from iqa_adapter.training import loop
 def gradients_and_run(folder: Path, batch_size: int) -> None:
     """Write the gradients of the first step to ``gradients-RANK.pt``, then train 3 steps."""
     settings = training_models.fast_settings(batch_size=batch_size, steps=3)
-    data, empty = training_models.QualitySet(), training_models.EMPTY
-    metadata = training_models.METADATA
-    run = loop._Run(training_models.tiny_model(), data, settings, folder, metadata, empty, initial=None)
+    data = training_models.data()
+    run = loop._Run(training_models.tiny_model(), data, settings, folder, initial=None)
     run._gradients(run._batches())
     gradients = [parameter.grad for parameter in run.state.adapter.parameters()]
     torch.save(gradients, folder / f"gradients-{run.accelerator.process_index}.pt")
-    loop.train(training_models.tiny_model(), data, settings, folder, metadata, empty)
+    loop.train(training_models.tiny_model(), data, settings, folder)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import comfy.sd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
+
+from ..files import write_tensors
 
 Tensors = dict[str, Tensor]
 
@@ -24,6 +26,7 @@ class Cache:
 
     def __init__(self, folder: Path | None):
         self.folder = folder
+        self._making = threading.Lock()  # models do one thing at a time, though threads read
 
     def get(self, parts: tuple, make: Callable[[], Tensors]) -> Tensors:
         """What ``make`` gives, in float16, made once.
@@ -35,14 +38,9 @@ class Cache:
             return _half(make())
         digest = hashlib.blake2b(repr(parts).encode(), digest_size=20).hexdigest()
         path = self.folder / digest[:2] / f"{digest}.safetensors"
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-            try:
-                save_file(_half(make()), partial)
-                os.replace(partial, path)
-            finally:
-                partial.unlink(missing_ok=True)
+        with self._making:
+            if not path.is_file():
+                write_tensors(path, _half(make()))
         return load_file(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -11,23 +12,26 @@ from pathlib import Path
 
 import comfy.sd
 import folder_paths
+from safetensors import SafetensorError
 from tqdm import tqdm
 
 from ..adapter.checkpoint import load_adapter
 from ..iqa_models.loading import load_iqa_model
-from ..optional import needed
 from ..pictures.reading import find_pictures
-from .checked import parse_mapping
-from .loop import TrainingDiverged, TrainingStopped
-from .run import RunSettings, train_on_pictures
+from .checked_settings import parse_mapping
+from .dataset import Models
+from .loop import TrainingDiverged
+from .memory import TrainingOutOfMemory, memory_errors
+from .names import check_name
+from .observer import Observer, TrainingStopped
+from .processes import is_main
+from .run import Run, own_size, train_on_pictures
 from .score_set import score_dataset
-from .state import CHECKPOINT
+from .settings import RunSettings
 from .table import ScoredTable
 
-with needed("accelerate"):
-    from accelerate import PartialState
-
 INTERRUPTED = 130  # exit status of a shell's commands after Ctrl-C
+MISTAKES = (ValueError, OSError, ImportError, SafetensorError, TrainingDiverged, TrainingOutOfMemory)
 
 
 def run(arguments: argparse.Namespace, embedded: Mapping[str, Callable[[], tuple]]) -> int:
@@ -42,66 +46,69 @@ def run(arguments: argparse.Namespace, embedded: Mapping[str, Callable[[], tuple
     """
     logging.getLogger().setLevel(logging.WARNING)
     try:
-        {"score": _score, "train": _train}[arguments.command](arguments, embedded)
+        with _Terminal() as terminal:  # its bars are closed before anything is said about the end
+            scoring = arguments.command == "score"
+            said = _score(arguments, terminal) if scoring else _train(arguments, embedded, terminal)
     except (KeyboardInterrupt, TrainingStopped) as stop:
         _say(f"{stop or 'Interrupted.'} Start the same command again to go on.")
         return INTERRUPTED
-    except (ValueError, OSError, TrainingDiverged) as error:
+    except MISTAKES as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    _say(said)
     return 0
 
 
-def _score(arguments: argparse.Namespace, _embedded: Mapping) -> None:
+def _score(arguments: argparse.Namespace, terminal: _Terminal) -> str:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's time limit: keep the rows that are done
     pictures = find_pictures(arguments.pictures)
     names = arguments.metrics or [arguments.features]
-    score_dataset(
-        pictures,
-        [load_iqa_model(name) for name in names],
-        arguments.table,
-        features=arguments.features is not None,
-        protocol=arguments.resize,
-        layer=arguments.layer,
-        pooling=arguments.pooling,
-        progress=lambda total: _bar(total, "scoring", "score"),
-        shard_size=arguments.shard_size,
-    )
+    with memory_errors("scoring", "free memory, or choose a smaller --resize"):
+        score_dataset(
+            pictures,
+            [load_iqa_model(name) for name in names],
+            arguments.table,
+            features=arguments.features is not None,
+            protocol=arguments.resize,
+            layer=arguments.layer,
+            pooling=arguments.pooling,
+            progress=lambda total: terminal.bar(total, "scoring", "score"),
+            shard_size=arguments.shard_size,
+        )
     table = ScoredTable.read(arguments.table)
-    _say(f"{len(table.rows.keys)} of {len(pictures)} pictures: {table.contents} in {arguments.table}")
+    return f"{len(table.rows.keys)} of {len(pictures)} pictures: {table.contents} in {arguments.table}"
 
 
-def _train(arguments: argparse.Namespace, embedded: Mapping[str, Callable[[], tuple]]) -> None:
-    settings = _settings(arguments)
+def _train(arguments: argparse.Namespace, embedded: Mapping[str, Callable[[], tuple]], terminal: _Terminal) -> str:
+    check_name(arguments.name)
+    given, origin = _settings(arguments)
+    RunSettings.from_mapping(given, origin)  # mistakes are answered before anything is loaded
     pictures, table = find_pictures(arguments.pictures), ScoredTable.read(arguments.table)
-    folder = arguments.folder or Path(folder_paths.get_output_directory()) / "iqa_training" / arguments.name
-    target = Path(folder_paths.get_folder_paths("iqa_adapter")[0]) / f"{arguments.name}.safetensors"
-    if arguments.anew and PartialState().is_main_process:
-        (folder / CHECKPOINT).unlink(missing_ok=True)
-    PartialState().wait_for_everyone()
-    models = _load_models(arguments.checkpoint, embedded)
     initial = load_adapter(arguments.from_adapter) if arguments.from_adapter else None
-    train_on_pictures(
-        models, pictures, table, settings, folder, target,
-        preparing=lambda total: _bar(total, "encoding", "picture"),
-        progress=_TrainingBar(settings.training.steps),
-        initial=initial,
-        should_stop=_StopSign().seen,
-    )  # fmt: skip
-    _say(f"Adapter: {target}\nLog, samples and checkpoint: {folder}")
+    terminal.heed_signals()
+    models = _load_models(arguments.checkpoint, embedded)
+    settings = RunSettings.from_mapping(own_size(models.model) | given, origin)
+    run = Run.named(arguments.name, settings, arguments.folder, anew=arguments.anew, initial=initial)
+    terminal.steps = settings.training.steps
+    train_on_pictures(models, pictures, table, run, terminal)
+    return f"Adapter: {run.target}\nLog, samples and checkpoint: {run.folder}"
 
 
-def _settings(arguments: argparse.Namespace) -> RunSettings:
+def _settings(arguments: argparse.Namespace) -> tuple[dict, str]:
+    """Settings by name, and where they come from, for messages."""
     file, given, origin = arguments.settings, {}, "--set"
     if file:
-        given, origin = parse_mapping(file.read_text(encoding="utf-8"), file.name), f"{file.name} and --set"
+        try:
+            given, origin = parse_mapping(file.read_text(encoding="utf-8"), file.name), f"{file.name} and --set"
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{file} is no YAML file: it is not text in UTF-8.") from error
     lines = "\n".join(entry.replace("=", ": ", 1) for entry in arguments.set)
-    return RunSettings.from_mapping(given | parse_mapping(lines, "--set"), origin)
+    return given | parse_mapping(lines, "--set"), origin
 
 
-def _load_models(checkpoint: str, embedded: Mapping[str, Callable[[], tuple]]) -> tuple:
+def _load_models(checkpoint: str, embedded: Mapping[str, Callable[[], tuple]]) -> Models:
     if checkpoint in embedded:
-        return embedded[checkpoint]()
+        return Models(*embedded[checkpoint]())
     path = folder_paths.get_full_path("checkpoints", checkpoint) or checkpoint
     if not Path(path).is_file():
         raise FileNotFoundError(
@@ -109,45 +116,73 @@ def _load_models(checkpoint: str, embedded: Mapping[str, Callable[[], tuple]]) -
             f"{', '.join(embedded)}."
         )
     embeddings = folder_paths.get_folder_paths("embeddings")
-    model, clip, vae, *_ = comfy.sd.load_checkpoint_guess_config(path, embedding_directory=embeddings)
+    try:
+        with memory_errors("loading the checkpoint", "free some"):
+            model, clip, vae, *_ = comfy.sd.load_checkpoint_guess_config(path, embedding_directory=embeddings)
+    except TrainingOutOfMemory:
+        raise
+    except Exception as error:  # ComfyUI names no common class for what a wrong file can raise
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"{path} is no checkpoint that ComfyUI can load ({reason}). Training needs a whole one, with UNet, text "
+            "encoder and VAE: of SD1.5, SD2, SDXL or a relative."
+        ) from error
+    vae = vae if getattr(vae, "first_stage_model", None) is not None else None  # ComfyUI gives an empty one
     missing = [name for name, part in (("UNet", model), ("text encoder", clip), ("VAE", vae)) if part is None]
     if missing:
         raise ValueError(f"{path} has no {' and no '.join(missing)}; training needs a whole checkpoint.")
-    return model, clip, vae
+    return Models(model, clip, vae)
 
 
-class _StopSign:
-    """The first Ctrl-C or SIGTERM (of a cluster) stops the run after its step; a second Ctrl-C ends it at once."""
+class _Terminal(Observer):
+    """Bars, notes and Ctrl-C of a command."""
 
     def __init__(self):
-        self._seen = False
+        self.steps = 0
+        self._bar: tqdm | None = None  # there is one at a time
+        self._training: tqdm | None = None
+        self._stopping = False
+
+    def __enter__(self) -> _Terminal:
+        return self
+
+    def __exit__(self, *_error) -> None:
+        if self._bar is not None:
+            self._bar.close()  # ends its line, on which an error would stand otherwise
+
+    def bar(self, total: int, what: str, unit: str, initial: int = 0) -> tqdm:
+        self.__exit__()
+        self._bar = tqdm(total=total, desc=what, unit=unit, initial=initial, disable=not is_main())
+        return self._bar
+
+    def preparing(self, total: int) -> tqdm:
+        return self.bar(total, "encoding", "picture")
+
+    def step(self, step: int, loss: float) -> None:
+        """Steps, loss and time left, counted from the first step that this process makes."""
+        self._training = self._training or self.bar(self.steps, "training", "step", initial=step - 1)
+        self._training.set_postfix(loss=f"{loss:.4f}", refresh=False)
+        self._training.update(1)
+
+    def note(self, text: str) -> None:
+        _say(f"note: {text}")
+
+    def heed_signals(self) -> None:
+        """The first Ctrl-C or SIGTERM (of a cluster) stops the run after its step; a second Ctrl-C ends it at once."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
+            signal.signal(number, self._stop)
 
-    def _note(self, number: int, _frame) -> None:
-        self._seen = True
+    def _stop(self, number: int, _frame) -> None:
+        self._stopping = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        if is_main():
+            text = "\nStopping after this step; what is learnt will be written. Ctrl-C again ends at once.\n"
+            os.write(2, text.encode())  # print is not safe where a signal interrupted a print
 
-    def seen(self) -> bool:
-        return self._seen
-
-
-class _TrainingBar:
-    """Steps, loss and time left, counted from the first step that this process makes."""
-
-    def __init__(self, steps: int):
-        self._steps, self._bar = steps, None
-
-    def __call__(self, step: int, loss: float) -> None:
-        self._bar = self._bar or _bar(self._steps, "training", "step", initial=step - 1)
-        self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-        self._bar.update(1)
-
-
-def _bar(total: int, what: str, unit: str, initial: int = 0) -> tqdm:
-    return tqdm(total=total, desc=what, unit=unit, initial=initial, disable=not PartialState().is_main_process)
+    def should_stop(self) -> bool:
+        return self._stopping
 
 
 def _say(text: str) -> None:
-    if PartialState().is_main_process:
+    if is_main():
         tqdm.write(text)

@@ -1,4 +1,4 @@
-"""Pictures, their table and a ComfyUI model -> the samples of the training loop.
+"""Pictures, their table and a ComfyUI model -> the items of the training loop.
 
 Reference-based training with distortions or other crops draws each picture ``variants`` times, once for all: variant
 ``v`` of a picture always has the same distortion and crop, which follow from the seed and the picture's key. So its
@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import comfy.sd
 import numpy as np
@@ -23,29 +25,44 @@ from torch.utils.data import Dataset
 from ..adapter.metadata import Metadata
 from ..iqa_models.features import extract_features
 from ..iqa_models.loading import IQAModel
-from ..optional import needed
 from ..pictures.cropping import bucket_sizes, centre_crop, nearest_bucket, other_crop, scale_to_cover
 from ..pictures.distortions import distort_randomly
 from ..pictures.reading import Picture, captioned
 from .cache import Cache, Tensors, clip_fingerprint, encode_picture, encode_text, fingerprint, vae_fingerprint
-from .data_settings import DataSettings
-from .score_set import Progress
+from .observer import Observer, Silent, TrainingStopped
+from .processes import any_of_all, share
+from .settings import DataSettings
 from .table import UNREADABLE, ScoredTable
 
 
+class Models(NamedTuple):
+    """What a training needs, as ComfyUI and :func:`..iqa_models.loading.load_iqa_model` load it.
+
+    Attributes:
+        iqa_model: for drawn variants: the model of the table's activations.
+    """
+
+    model: ModelPatcher
+    clip: comfy.sd.CLIP
+    vae: comfy.sd.VAE
+    iqa_model: IQAModel | None = None
+
+
 class TrainingSet(Dataset):
-    """Samples for :class:`.stream.SampleStream`.
+    """Items for :class:`.stream.ItemStream`.
 
     Args:
         pictures: of the set; those without caption are left out.
         table: their scores, or activations for reference-based training.
-        model, clip, vae: as ComfyUI loads them.
-        settings: how pictures become samples.
+        models: that encode them.
+        settings: how pictures become items.
         cache: folder for latents and embeddings; used if the settings say so.
-        iqa_model: for drawn variants: the model of the table's activations.
         seed: of the variants.
 
     Attributes:
+        pictures: those with a caption and a row.
+        values: their raw scores or activations, ``[pictures, m]``.
+        mean, std: with which these are standardised, ``[m]``.
         metadata: what the quality input is.
         buckets: ``[items]`` number of each item's size; None for a centre crop.
         empty_text: embedding of the empty prompt.
@@ -58,28 +75,25 @@ class TrainingSet(Dataset):
         self,
         pictures: Sequence[Picture],
         table: ScoredTable,
-        model: ModelPatcher,
-        clip: comfy.sd.CLIP,
-        vae: comfy.sd.VAE,
+        models: Models,
         settings: DataSettings,
         cache: Path,
-        iqa_model: IQAModel | None = None,
         seed: int = 0,
     ):
-        self.table, self.settings, self.seed, self.iqa_model = table, settings, seed, iqa_model
-        self.model, self.clip, self.vae = model, clip, vae
+        self.table, self.models, self.settings, self.seed = table, models, settings, seed
         self.variants = settings.variants if settings.drawn else 1
-        _check_drawing(table, settings, iqa_model)
+        _check_drawing(table, settings, models.iqa_model)
         self.pictures, rows = _with_scores(*_match(captioned(list(pictures)), table), table, settings)
-        self.metadata, self._mean, self._std = _standard(table, settings, len(rows))
-        self._values = _values(table, settings, rows)
+        self.metadata, self.mean, self.std = _standard(table, settings, len(rows))
+        self.values = _values(table, settings, rows)
         self._scored_sizes = table.rows.sizes[rows]
         self._sizes = bucket_sizes(settings.resolution, settings.bucket_step) if settings.buckets else []
         chosen = [nearest_bucket(height, width, self._sizes) for width, height in self._scored_sizes.tolist()
                   if settings.buckets]  # fmt: skip
         self.buckets = np.repeat(chosen, self.variants) if settings.buckets else None
         self.cache = Cache(cache if settings.cache else None)
-        self._clip_id, self._vae_id = (clip_fingerprint(clip), vae_fingerprint(vae)) if settings.cache else ("", "")
+        self._clip_id = clip_fingerprint(models.clip) if settings.cache else ""
+        self._vae_id = vae_fingerprint(models.vae) if settings.cache else ""
         self._iqa_id = self._iqa_fingerprint() if settings.drawn and settings.cache else ""
         self.empty_text = self._text("")
 
@@ -88,40 +102,47 @@ class TrainingSet(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         number, variant = divmod(index, self.variants)
-        sample = self._sample(number, variant)
-        scale = self.model.model.process_latent_in
-        raw = sample["features"] if self.settings.drawn else self._values[number]
+        item = self._item(number, variant)
+        scale = self.models.model.model.process_latent_in
+        raw = item["features"] if self.settings.drawn else self.values[number]
         text = self._text(self.pictures[number].caption)
         quality = self.standardise(raw.float())
-        return {**text, "latent": scale(sample["latent"].float()), "quality": quality, "size": sample["size"]}
+        return {**text, "latent": scale(item["latent"].float()), "quality": quality, "size": item["size"]}
+
+    @property
+    def prepared(self) -> bool:
+        """Items only need reading, which threads may do."""
+        return self.settings.cache
 
     def standardise(self, raw: Tensor) -> Tensor:
         """Raw scores or activations ``[..., m]`` -> quality input."""
-        return (raw - self._mean) / self._std
+        return (raw - self.mean) / self.std
 
-    def prepare(self, progress: Callable[[int], Progress]) -> None:
-        """Fill the cache; every process does its share, texts first, so that models change places in memory once."""
+    def prepare(self, observer: Observer) -> None:
+        """Fill the cache; every process does its share, texts first, so that models change places in memory once.
+
+        Raises:
+            TrainingStopped: the observer said so; what is in the cache stays there.
+        """
         if not self.settings.cache:
             return
-        with needed("accelerate"):
-            from accelerate import PartialState
-        processes = PartialState()
-        rank, count = processes.process_index, processes.num_processes
-        captions = sorted({picture.caption for picture in self.pictures})[rank::count]
-        mine = range(rank, len(self), count)
-        bar = progress(len(captions) + len(mine))
-        for caption in captions:
-            self._text(caption)
+        captions = share(sorted({picture.caption for picture in self.pictures}))
+        work = [partial(self._text, caption) for caption in captions]
+        work += [partial(self._item, *divmod(index, self.variants)) for index in share(range(len(self)))]
+        bar, left = observer.preparing(len(work)), len(work)
+        for make in work:
+            if observer.should_stop():
+                break
+            make()
             bar.update(1)
-        for index in mine:
-            self._sample(*divmod(index, self.variants))
-            bar.update(1)
-        processes.wait_for_everyone()
+            left -= 1
+        if any_of_all(left > 0):
+            raise TrainingStopped("Stopped while the pictures were prepared; those that are done are kept.")
 
     def _text(self, caption: str) -> Tensors:
-        return self.cache.get(("text", self._clip_id, caption), lambda: encode_text(self.clip, caption))
+        return self.cache.get(("text", self._clip_id, caption), lambda: encode_text(self.models.clip, caption))
 
-    def _sample(self, number: int, variant: int) -> Tensors:
+    def _item(self, number: int, variant: int) -> Tensors:
         """``latent``, ``size`` and for drawn variants ``features``."""
         picture, settings = self.pictures[number], self.settings
         state = picture.file.stat()
@@ -142,7 +163,7 @@ class TrainingSet(Dataset):
             image = pixels.movedim(-1, 0)[None]
             pixels = distort_randomly(image, 1 - settings.distortion_rate, generator)[0][0].movedim(0, -1)
         crop, corner = centre_crop(pixels, size)
-        made = {"latent": encode_picture(self.vae, crop), "size": torch.tensor([height, width, *corner, *size])}
+        made = {"latent": encode_picture(self.models.vae, crop), "size": torch.tensor([height, width, *corner, *size])}
         if settings.drawn:
             made["features"] = self._features(other_crop(pixels, generator) if settings.other_crop else crop)
         return made
@@ -150,7 +171,7 @@ class TrainingSet(Dataset):
     def _features(self, pixels: Tensor) -> Tensor:
         contents = self.table.contents
         layer = (contents.layer, contents.pooling, contents.protocol)
-        return extract_features(self.iqa_model, pixels[None], *layer, progress=_Silent()).tensor[0]
+        return extract_features(self.models.iqa_model, pixels[None], *layer, progress=Silent()).tensor[0]
 
     def _iqa_fingerprint(self) -> str:
         probe = torch.rand(256, 256, 3, generator=torch.Generator().manual_seed(0))
@@ -164,11 +185,6 @@ class TrainingSet(Dataset):
         if self.buckets is None:
             return (self.settings.resolution,) * 2
         return self._sizes[self.buckets[number * self.variants]]
-
-
-class _Silent:
-    def update(self, count: int) -> None:
-        pass
 
 
 def _seed(*parts) -> int:

@@ -4,49 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import comfy.model_management
 import torch
 from comfy.model_patcher import ModelPatcher
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from ..adapter.adapter import Adapter
 from ..adapter.checkpoint import save_adapter
-from ..adapter.metadata import Metadata
 from ..adapter.sites import family, sites
 from ..optional import needed
+from .memory import TrainingOutOfMemory, memory_errors
 from .objective import Objective, recomputed_blocks
+from .observer import Observer, TrainingStopped
 from .settings import TrainingSettings
-from .state import CHECKPOINT, LossLog, TrainingState
-from .stream import Batch, SampleStream
+from .state import CHECKPOINT, LossLog, TrainingState, has_checkpoint
+from .stream import Batch, ItemStream, TrainingData
 from .trainable import TrainableAdapter
 
-RESULT = "adapter.safetensors"
-Progress = Callable[[int, float], None]
+RESULT, KEPT = "adapter.safetensors", "adapters"  # of a run's folder: the last adapter, and a folder of earlier ones
+LESS_MEMORY = "lower batch_size (and raise gradient_accumulation by as much), or set gradient_checkpointing"
 
 
 class TrainingDiverged(RuntimeError):
     """The loss or its gradient is no longer a finite number."""
 
 
-class TrainingStopped(RuntimeError):
-    """The run was asked to stop, and its checkpoint is written."""
-
-
 def train(
     model: ModelPatcher,
-    dataset: Dataset,
+    data: TrainingData,
     settings: TrainingSettings,
     folder: str | Path,
-    metadata: Metadata,
-    empty_text: Mapping[str, Tensor],
-    progress: Progress | None = None,
+    observer: Observer | None = None,
     initial: Adapter | None = None,
-    sample: Callable[[int, Adapter], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
 ) -> Adapter:
     """Train an adapter, or go on with the training that was begun in ``folder``.
 
@@ -55,41 +46,31 @@ def train(
 
     Args:
         model: ComfyUI model with a UNet. It is frozen; its weights and patches stay as they are.
-        dataset: see :class:`.stream.SampleStream` for its items.
+        data: what is learnt.
         settings: of the run; those of a resumed run must be the same, but for more steps.
-        folder: receives ``checkpoint.pt``, ``loss.jsonl``, TensorBoard's logs and, also of a run that is stopped,
-            ``adapter.safetensors``.
-        metadata: what the quality input is; encoding and base model are filled in.
-        empty_text: ``text`` ``[tokens, width]`` and, where the model uses it, ``pooled`` ``[P]`` of the empty prompt.
-        progress: called by the main process after each step with the number of steps done and the loss. When it (or
-            ComfyUI, inside a forward) raises to cancel the run, checkpoint and adapter are written first.
+        folder: receives ``checkpoint.pt`` and the one before, ``loss.jsonl``, TensorBoard's logs, ``adapters/`` and,
+            also of a run that is stopped, ``adapter.safetensors``.
+        observer: sees every step and may stop the run. When it (or ComfyUI, inside a forward) raises to cancel the
+            run, checkpoint and adapter are written first.
         initial: adapter to start from; None starts from the layers' own W_k and W_v.
-        sample: called by the main process every ``sample_interval`` steps with the steps done and the adapter so far;
-            may use the model, which is brought back to training afterwards.
-        should_stop: asked by every process after each step; as soon as one says yes, all stop at the same step.
 
     Returns:
         The adapter, with the averaged weights if ``ema_decay`` is set.
 
     Raises:
-        ValueError: model, data, settings and metadata do not fit each other.
-        RuntimeError: out of memory; the message says what to lower.
-        TrainingStopped: ``should_stop`` said so; checkpoint and adapter have been written.
+        ValueError: model, data and settings do not fit each other, or not the checkpoint.
+        TrainingOutOfMemory: the message says what to lower.
+        TrainingStopped: the observer said so; checkpoint and adapter have been written.
         OSError: a checkpoint could not be written; the one before is kept.
         TrainingDiverged: NaN or infinity; the last checkpoint is kept.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with torch.inference_mode(False), torch.enable_grad():
-        _check(dataset, model, metadata, empty_text)
-        try:
-            run = _Run(model, dataset, settings, folder, metadata, empty_text, initial)
-            run.go(progress, sample, should_stop)
-        except torch.OutOfMemoryError as error:
-            raise RuntimeError(
-                "Out of memory while training: lower batch_size (and raise gradient_accumulation by as much), or set "
-                "gradient_checkpointing."
-            ) from error
+        check(model, data)
+        with memory_errors("training", LESS_MEMORY):
+            run = _Run(model, data, settings, folder, initial)
+            run.go(observer or Observer())
         run.accelerator.wait_for_everyone()
         return run.adapter()
 
@@ -98,19 +79,12 @@ class _Run:
     """One process of a training run."""
 
     def __init__(
-        self,
-        model: ModelPatcher,
-        dataset: Dataset,
-        settings: TrainingSettings,
-        folder: Path,
-        metadata: Metadata,
-        empty_text: Mapping[str, Tensor],
-        initial: Adapter | None,
+        self, model: ModelPatcher, data: TrainingData, settings: TrainingSettings, folder: Path, initial: Adapter | None
     ):
         with needed("accelerate"):
             from accelerate import Accelerator
             from accelerate.utils import is_tensorboard_available
-        self.settings, self.folder, self.metadata = settings, folder, metadata
+        self.settings, self.folder, self.metadata = settings, folder, data.metadata
         self.accelerator = Accelerator(
             cpu=model.load_device.type == "cpu",
             mixed_precision="no",  # `precision` decides, whatever accelerate's own configuration says
@@ -118,16 +92,16 @@ class _Run:
             project_dir=folder,
         )
         self.objective = Objective(model, settings.precision)
-        unet, quality_width = self.objective.unet, len(dataset[0]["quality"])
+        unet, quality_width = self.objective.unet, len(data.items[0]["quality"])
         if initial is None:
             adapter = TrainableAdapter.from_unet(unet, quality_width, settings)
         else:
             adapter = TrainableAdapter.from_adapter(initial, unet, quality_width)
         samples = settings.batch_size * settings.gradient_accumulation * self.accelerator.num_processes
         self.state = TrainingState(adapter.to(self.objective.device), settings, samples)
-        self.state.resume(folder)
+        self.about_schedule = self.state.resume(folder)
         self.forward = self.accelerator.prepare_model(adapter)  # only the adapter is wrapped and synchronised
-        self.stream = SampleStream(dataset, empty_text, settings)
+        self.stream = ItemStream(data.items, data.empty_text, settings)
 
     def adapter(self) -> Adapter:
         """The adapter as far as it has learnt."""
@@ -135,30 +109,25 @@ class _Run:
         metadata = dataclasses.replace(self.metadata, base_model=base_model)
         return self.state.result.to_adapter(RESULT, metadata)
 
-    def go(
-        self,
-        progress: Progress | None,
-        sample: Callable[[int, Adapter], None] | None = None,
-        should_stop: Callable[[], bool] | None = None,
-    ) -> None:
+    def go(self, observer: Observer) -> None:
         """All steps that are left; however it ends but in NaN or out of memory, what was learnt is written."""
+        main = self.accelerator.is_main_process
+        if main and self.about_schedule:
+            observer.note(self.about_schedule)
         recomputing = recomputed_blocks if self.settings.gradient_checkpointing else contextlib.nullcontext
-        with recomputing(self.objective.unet), self._log() as log:
-            batches = self._batches()
+        with recomputing(self.objective.unet), self._log() as log, contextlib.closing(self._batches()) as batches:
             try:
                 while self.state.step < self.settings.steps:
-                    loss = self._gradients(batches)
+                    rate, loss = self.state.learning_rate, self._gradients(batches)
                     self.state.update()
-                    log(self.state.step, loss)
-                    if progress is not None and self.accelerator.is_main_process:
-                        progress(self.state.step, loss)
-                    if self.state.step % self.settings.checkpoint_interval == 0:
-                        self._save()
-                    if sample is not None:
-                        self._sample(sample)
-                    if should_stop is not None and self._any(should_stop()):
-                        raise TrainingStopped(f"Stopped at step {self.state.step}; the run goes on from there.")
-            except (TrainingDiverged, torch.OutOfMemoryError):
+                    log(self.state.step, loss, rate)
+                    if main:
+                        observer.step(self.state.step, loss)
+                        self._write_what_is_due()
+                        self._sample(observer)
+                    if self._any(observer.should_stop()):
+                        raise TrainingStopped(f"Stopped at step {self.state.step} of {self.settings.steps}.")
+            except (TrainingDiverged, TrainingOutOfMemory, torch.OutOfMemoryError):
                 raise
             except (Exception, comfy.model_management.InterruptProcessingException):  # no Exception in newer ComfyUI
                 self._keep()
@@ -190,11 +159,19 @@ class _Run:
             self._refuse(mean.item(), norm.item())
         return mean.item()
 
-    def _sample(self, sample: Callable[[int, Adapter], None]) -> None:
+    def _write_what_is_due(self) -> None:
+        step, settings = self.state.step, self.settings
+        if step % settings.checkpoint_interval == 0:
+            self._save()
+        if settings.adapter_interval and step % settings.adapter_interval == 0:
+            (self.folder / KEPT).mkdir(exist_ok=True)
+            save_adapter(self.adapter(), self.folder / KEPT / f"{step:06d}.safetensors")
+
+    def _sample(self, observer: Observer) -> None:
         interval = self.settings.sample_interval
-        if interval and self.state.step % interval == 0 and self.accelerator.is_main_process:
+        if interval and self.state.step % interval == 0:
             with torch.no_grad():
-                sample(self.state.step, self.adapter())
+                observer.sample(self.state.step, self.adapter())
             self.objective.load()
 
     def _any(self, mine: bool) -> bool:
@@ -203,8 +180,9 @@ class _Run:
         return self.accelerator.reduce(votes, "sum").item() > 0
 
     def _refuse(self, loss: float, norm: float) -> None:
-        kept = self.folder / CHECKPOINT
-        good = f"The last good checkpoint is kept in {kept}" if kept.is_file() else "There is no checkpoint yet"
+        good = "There is no checkpoint yet"
+        if has_checkpoint(self.folder):
+            good = f"The last good checkpoint is kept in {self.folder / CHECKPOINT}"
         raise TrainingDiverged(
             f"Training diverged at step {self.state.step + 1}: loss {loss:g}, norm of its gradient {norm:g}. "
             f"{good}. Lower learning_rate, set gradient_clip (1 is usual), or use precision float32."
@@ -212,29 +190,27 @@ class _Run:
 
     def _batches(self) -> Iterator[Batch]:
         begin, end = (step * self.state.samples_per_step for step in (self.state.step, self.settings.steps))
-        return iter(self.stream.batches(begin, end, self.accelerator.process_index, self.accelerator.num_processes))
+        return self.stream.batches(begin, end, self.accelerator.process_index, self.accelerator.num_processes)
 
     def _save(self) -> None:
-        if self.accelerator.is_main_process:
-            self.state.save(self.folder)
+        self.state.save(self.folder)
 
     def _keep(self) -> None:
         """The checkpoint, and the adapter as far as it has learnt."""
-        self._save()
         if self.accelerator.is_main_process:
+            self._save()
             save_adapter(self.adapter(), self.folder / RESULT)
 
     @contextlib.contextmanager
-    def _log(self) -> Iterator[Callable[[int, float], None]]:
+    def _log(self) -> Iterator[Callable[[int, float, float], None]]:
         """Loss and learning rate of every step into ``loss.jsonl`` and TensorBoard, from the main process."""
         if not self.accelerator.is_main_process:
-            yield lambda step, loss: None
+            yield lambda step, loss, rate: None
             return
         file = LossLog(self.folder, self.state.step)
         self.accelerator.init_trackers("logs", init_kwargs={"tensorboard": {"purge_step": self.state.step + 1}})
 
-        def write(step: int, loss: float) -> None:
-            rate = self.settings.learning_rate_at(step - 1)
+        def write(step: int, loss: float, rate: float) -> None:
             file.write(step=step, loss=loss, learning_rate=rate)
             self.accelerator.log({"loss": loss, "learning_rate": rate}, step)
 
@@ -246,24 +222,29 @@ class _Run:
                 tracker.finish()
 
 
-def _check(dataset: Dataset, model: ModelPatcher, metadata: Metadata, empty_text: Mapping[str, Tensor]) -> None:
-    """Refuse data that the model or the metadata cannot take, by its first sample, before work starts."""
-    if not len(dataset):
+def check(model: ModelPatcher, data: TrainingData) -> None:
+    """Refuse data that the model or the metadata cannot take, by its first item, before work starts.
+
+    Raises:
+        ValueError: it cannot, or the model has no cross-attention.
+    """
+    if not len(data.items):
         raise ValueError("The training set is empty.")
-    sample, base = dataset[0], model.model
+    base = model.model
     found = sites(base.diffusion_model)
-    channels, width, values = base.latent_format.latent_channels, found[0].context_width, metadata.quality_width
-    if sample["latent"].ndim != 3 or len(sample["latent"]) != channels:
+    item, values = data.items[0], data.metadata.quality_width
+    channels, width = base.latent_format.latent_channels, found[0].context_width
+    if item["latent"].ndim != 3 or len(item["latent"]) != channels:
         raise ValueError(
-            f"The training set's latents have the shape {tuple(sample['latent'].shape)}; the model needs "
+            f"The training set's latents have the shape {tuple(item['latent'].shape)}; the model needs "
             f"({channels}, height, width). Encode the pictures with the model's own VAE."
         )
-    if sample["quality"].ndim != 1 or len(sample["quality"]) != (values or len(sample["quality"])):
+    if item["quality"].ndim != 1 or len(item["quality"]) != (values or len(item["quality"])):
         raise ValueError(
-            f"The training set's quality input has the shape {tuple(sample['quality'].shape)}; the metadata names "
+            f"The training set's quality input has the shape {tuple(item['quality'].shape)}; the metadata names "
             f"{values} values."
         )
-    for name, text in (("The training set's text", sample), ("The empty prompt", empty_text)):
+    for name, text in (("The training set's text", item), ("The empty prompt", data.empty_text)):
         if text["text"].ndim != 2 or text["text"].shape[1] != width:
             raise ValueError(
                 f"{name} has embeddings of the shape {tuple(text['text'].shape)}; the model needs (tokens, {width}). "

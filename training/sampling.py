@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import comfy.sample
-import comfy.sd
 import numpy as np
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -16,8 +14,9 @@ from torch import Tensor
 from ..adapter.adapter import Adapter
 from ..adapter.apply import apply_adapter
 from ..adapter.tokens import embed_quality
-from .data_settings import SampleSettings
-from .dataset import TrainingSet
+from ..files import written_whole
+from .dataset import Models, TrainingSet
+from .settings import SampleSettings
 
 SEED = 0
 CAPTIONS = 4  # prompts when none are given
@@ -31,33 +30,24 @@ class Samples:
     adapter for the quality of training pictures.
     """
 
-    def __init__(
-        self,
-        model: ModelPatcher,
-        clip: comfy.sd.CLIP,
-        vae: comfy.sd.VAE,
-        dataset: TrainingSet,
-        settings: SampleSettings,
-        folder: Path,
-    ):
-        self.model, self.vae, self.settings = model, vae, settings
+    def __init__(self, models: Models, items: TrainingSet, settings: SampleSettings, folder: Path):
+        self.models, self.settings = models, settings
         self.folder = folder / "samples"
-        prompts = settings.sample_prompts or [picture.caption for picture in dataset.pictures[:CAPTIONS]]
+        clip, prompts = models.clip, settings.sample_prompts
+        prompts = prompts or [picture.caption for picture in items.pictures[:CAPTIONS]]
         self.positive = [clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in prompts]
         self.negative = clip.encode_from_tokens_scheduled(clip.tokenize(""))
-        self.latent = torch.zeros_like(dataset[0]["latent"])[None]
-        self.targets = _targets(dataset, settings.sample_targets)
+        self.latent = torch.zeros_like(items[0]["latent"])[None]
+        self.targets = _targets(items, settings.sample_targets)
 
     def __call__(self, step: int, adapter: Adapter) -> Path:
         """Sample with the adapter and write the sheet; returns its file."""
-        columns = [apply_adapter(self.model, embed_quality(adapter, quality[None])) for quality in self.targets]
+        columns = [apply_adapter(self.models.model, embed_quality(adapter, quality[None])) for quality in self.targets]
         rows = [torch.cat([self._picture(model, positive) for model in columns], 1) for positive in self.positive]
         pixels = (torch.cat(rows).clamp(0, 1) * 255).round().byte().cpu().numpy()
-        self.folder.mkdir(exist_ok=True)
         path = self.folder / f"{step:06d}.png"
-        partial = path.with_suffix(".part")
-        Image.fromarray(pixels).save(partial, "PNG")
-        os.replace(partial, path)
+        with written_whole(path) as temporary:
+            Image.fromarray(pixels).save(temporary, "PNG")
         return path
 
     def _picture(self, model: ModelPatcher, positive: list) -> Tensor:
@@ -67,14 +57,14 @@ class Samples:
             model, comfy.sample.prepare_noise(self.latent, SEED), chosen.sample_steps, chosen.sample_cfg, "euler",
             "normal", positive, self.negative, self.latent, seed=SEED, disable_pbar=True,
         )  # fmt: skip
-        return self.vae.decode(latent)[0]
+        return self.models.vae.decode(latent)[0]
 
 
-def _targets(dataset: TrainingSet, ranks: tuple) -> list[Tensor]:
+def _targets(items: TrainingSet, ranks: tuple) -> list[Tensor]:
     """Quality inputs ``[m]``."""
-    if dataset.metadata.kind == "reference":
-        places = np.linspace(0, len(dataset) - 1, len(ranks)).astype(int)
-        return [dataset[place]["quality"] for place in places.tolist()]
-    metrics = dataset.table.metrics(dataset.settings.metrics)
+    if items.metadata.kind == "reference":
+        places = np.linspace(0, len(items) - 1, len(ranks)).astype(int)
+        return [items[place]["quality"] for place in places.tolist()]
+    metrics = items.table.metrics(items.settings.metrics)
     raw = [[m.raw_at(rank if m.higher_is_better else 100 - rank) for m in metrics] for rank in ranks]
-    return list(dataset.standardise(torch.tensor(raw)))
+    return list(items.standardise(torch.tensor(raw)))

@@ -5,20 +5,25 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-import os
+import logging
+import math
+import zipfile
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from ..files import write_text, written_whole
 from .settings import TrainingSettings
 from .trainable import TrainableAdapter
 
-CHECKPOINT, LOSSES = "checkpoint.pt", "loss.jsonl"
-FREE = {  # settings that a resumed run may change; the product of the last two with the processes must stay
-    "steps", "checkpoint_interval", "sample_interval", "workers", "gradient_checkpointing",
-    "batch_size", "gradient_accumulation",
+CHECKPOINT, PREVIOUS, LOSSES = "checkpoint.pt", "checkpoint.previous.pt", "loss.jsonl"
+FREE = {  # settings that a run which goes on may change; the product of the last two with the processes must stay
+    "steps", "warm_restart", "checkpoint_interval", "adapter_interval", "sample_interval", "workers",
+    "gradient_checkpointing", "batch_size", "gradient_accumulation",
 }  # fmt: skip
+WAYS_ON = "choose another name, or begin again with --anew (in the node: anew)."
+ADVICE = f"Use those again, {WAYS_ON}"
 
 
 class TrainingState:
@@ -27,7 +32,7 @@ class TrainingState:
     Args:
         adapter: learns in place.
         settings: of the run.
-        samples_per_step: of all processes together.
+        samples_per_step: items of a step, of all processes together.
     """
 
     def __init__(self, adapter: TrainableAdapter, settings: TrainingSettings, samples_per_step: int):
@@ -37,16 +42,24 @@ class TrainingState:
         )
         self.average = copy.deepcopy(adapter).requires_grad_(False) if settings.ema_decay else None
         self.step = 0
+        self._has_fallen = False  # the learning rate, before this process went on
 
     @property
     def result(self) -> TrainableAdapter:
         """The averaged weights where there are any."""
         return self.average or self.adapter
 
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step. Once it has fallen it stays low, though the run was prolonged, unless asked otherwise."""
+        if self._has_fallen and not self.settings.warm_restart:
+            return self.settings.late_learning_rate
+        return self.settings.learning_rate_at(self.step)
+
     def update(self) -> None:
         """One step with the gradients that the adapter has."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate_at(self.step)
+            group["lr"] = self.learning_rate
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
@@ -61,10 +74,10 @@ class TrainingState:
             mean.lerp_(weight, 1 - decay)
 
     def save(self, folder: Path) -> None:
-        """Write the checkpoint through a temporary file.
+        """Write the checkpoint; the one before is kept beside it.
 
         Raises:
-            OSError: it cannot be written; the one before is kept.
+            OSError: it cannot be written; those that were there are kept.
         """
         state = {
             "step": self.step,
@@ -73,47 +86,65 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             **{name: module.state_dict() for name, module in self._modules().items()},
         }
-        partial = folder / f"{CHECKPOINT}.part"
+        path = folder / CHECKPOINT
         try:
-            torch.save(state, partial)
+            with written_whole(path) as temporary:
+                torch.save(state, temporary)
+                if path.is_file():
+                    path.replace(folder / PREVIOUS)
         except (OSError, RuntimeError) as error:  # a full disk is a RuntimeError of torch's writer
-            partial.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or "the disk is full, or the file may not grow"
+            kept = f"goes on from step {steps_done(folder)}" if has_checkpoint(folder) else "begins again"
             raise OSError(
-                f"The checkpoint could not be written to {folder}: {error}. Make room and start again; the training "
-                "goes on from the checkpoint before."
+                f"The checkpoint of step {self.step} could not be written to {folder} ({reason}). Make room and start "
+                f"the training again; it {kept}."
             ) from error
-        os.replace(partial, folder / CHECKPOINT)
 
-    def resume(self, folder: Path) -> None:
+    def resume(self, folder: Path) -> str:
         """Go on from the folder's checkpoint; without one, stay at the beginning.
 
+        Returns:
+            What the user should know about the learning rate from here on; empty when there is nothing to say.
+
         Raises:
-            ValueError: the checkpoint is damaged or of a run with other settings.
+            ValueError: the checkpoints are damaged, of a run with other settings, or beyond the settings' steps.
         """
-        path = folder / CHECKPOINT
-        if not path.is_file():
-            return
-        advice = "Use those again, choose another name, or set `anew`."
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch names no common class for what a truncated file can raise
-            raise ValueError(f"{path} is damaged; delete it to start anew.") from error
+        if not has_checkpoint(folder):
+            return ""
+        state = _read(folder)
         # a setting that is newer than the checkpoint had its default
         was, now = dataclasses.asdict(TrainingSettings()) | state["settings"], self._fixed()
         if changed := [f"{name} {was[name]!r}, now {now[name]!r}" for name in now if was[name] != now[name]]:
-            raise ValueError(f"{path} was trained with other settings ({'; '.join(changed)}). {advice}")
+            raise ValueError(f"{folder} was trained with other settings ({'; '.join(changed)}). {ADVICE}")
         if state["samples_per_step"] != self.samples_per_step:
             raise ValueError(
-                f"{path} was trained with {state['samples_per_step']} samples per step, now it would be "
-                f"{self.samples_per_step} (batch_size x gradient_accumulation x processes). {advice}"
+                f"{folder} was trained with {state['samples_per_step']} items per step, now it would be "
+                f"{self.samples_per_step} (batch_size x gradient_accumulation x processes). {ADVICE}"
             )
+        check_steps(folder, state["step"], self.settings.steps)
         try:
             for name, module in self._modules().items():
                 module.load_state_dict(state[name])
         except RuntimeError as error:
-            raise ValueError(f"{path} was trained for another UNet or other quality inputs. {advice}") from error
+            raise ValueError(f"{folder} was trained for another UNet or other quality inputs. {ADVICE}") from error
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
+        last = self.optimizer.param_groups[0]["lr"]
+        self._has_fallen = last == self.settings.late_learning_rate != self.settings.learning_rate
+        return self._schedule()
+
+    def _schedule(self) -> str:
+        """What becomes of the learning rate of a run that was prolonged after it fell."""
+        planned, late, steps = self.settings.learning_rate_at(self.step), self.learning_rate, self.settings.steps
+        if not self._has_fallen or self.step == steps or planned == self.settings.late_learning_rate:
+            return ""
+        if self.settings.warm_restart:
+            until = math.ceil(self.settings.late_from * steps)
+            return f"Prolonged to {steps} steps: the learning rate is {planned:g} again up to step {until}."
+        return (
+            f"Prolonged to {steps} steps: the learning rate had already fallen to {late:g} and stays there; "
+            f"`warm_restart: true` raises it to {planned:g} again."
+        )
 
     def _modules(self) -> dict[str, nn.Module]:
         modules = {"adapter": self.adapter, "average": self.average}
@@ -123,16 +154,80 @@ class TrainingState:
         return {name: value for name, value in dataclasses.asdict(self.settings).items() if name not in FREE}
 
 
+def has_checkpoint(folder: Path) -> bool:
+    return (folder / CHECKPOINT).is_file() or (folder / PREVIOUS).is_file()
+
+
+def forget_checkpoints(folder: Path) -> None:
+    """The next run in the folder begins again."""
+    for name in (PREVIOUS, CHECKPOINT):  # in this order: what is left of a kill in between is the newest
+        (folder / name).unlink(missing_ok=True)
+
+
+def steps_done(folder: Path) -> int:
+    """Steps of the checkpoint that a run in the folder would go on from; 0 without one.
+
+    Raises:
+        ValueError: all are damaged.
+    """
+    return _read(folder, mmap=True)["step"] if has_checkpoint(folder) else 0
+
+
+def check_steps(folder: Path, done: int, steps: int) -> None:
+    """
+    Raises:
+        ValueError: more steps are done than are asked for.
+    """
+    if done > steps:
+        raise ValueError(
+            f"{folder} has already learnt {done} steps, and steps is {steps}. Ask for at least {done}, {WAYS_ON}"
+        )
+
+
+def _read(folder: Path, mmap: bool = False) -> dict:
+    """The last checkpoint; the one before where it is damaged.
+
+    Args:
+        mmap: leave tensors in the file, of which damage is not noticed then.
+
+    Raises:
+        ValueError: both are damaged.
+    """
+    damaged = []
+    for path in (folder / CHECKPOINT, folder / PREVIOUS):
+        if not path.is_file():
+            continue
+        try:
+            if not mmap:
+                _check_sums(path)
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+            keys = {"step", "settings", "samples_per_step", "optimizer", "adapter"}
+            if not keys <= state.keys():
+                raise ValueError(f"{path} lacks {', '.join(sorted(keys - state.keys()))}")
+        except Exception:  # torch names no common class for what a truncated file can raise
+            damaged.append(path.name)
+            continue
+        if damaged:
+            logging.warning("%s of %s is damaged; %s is used instead.", damaged[0], folder, path.name)
+        return state
+    raise ValueError(f"{' and '.join(damaged)} of {folder} cannot be read: damaged. Therefore {WAYS_ON}")
+
+
+def _check_sums(path: Path) -> None:
+    """Torch writes a checksum of every tensor, and does not look at it when it reads."""
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():
+            raise ValueError(f"{damaged} of {path} is damaged.")
+
+
 class LossLog:
     """``loss.jsonl``: one JSON object per step; a resumed run continues it after its checkpoint's step."""
 
     def __init__(self, folder: Path, step: int):
         path = folder / LOSSES
-        lines = path.read_text().splitlines(keepends=True)[:step] if path.is_file() else []
-        partial = path.with_name(f"{LOSSES}.part")
-        partial.write_text("".join(lines))
-        os.replace(partial, path)
-        self._file = path.open("a", buffering=1)
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:step] if path.is_file() else []
+        write_text(path, "".join(lines))
+        self._file = path.open("a", buffering=1, encoding="utf-8")
 
     def write(self, **values: float) -> None:
         self._file.write(json.dumps(values) + "\n")
@@ -143,5 +238,5 @@ class LossLog:
 
 def read_losses(folder: Path) -> tuple[list[int], list[float]]:
     """Steps and losses of a run so far."""
-    entries = [json.loads(line) for line in (folder / LOSSES).read_text().splitlines()]
+    entries = [json.loads(line) for line in (folder / LOSSES).read_text(encoding="utf-8").splitlines()]
     return [entry["step"] for entry in entries], [entry["loss"] for entry in entries]

@@ -1,34 +1,40 @@
-"""The endless stream of training samples, in which everything random follows from the seed and the position.
+"""The endless stream of training items, in which everything random follows from the seed and the position.
 
-Sample ``p`` is the same picture with the same noise, timestep and drops whichever process takes it, after however many
+Item ``p`` is the same picture with the same noise, timestep and drops whichever process takes it, after however many
 interruptions. So resuming needs no generator's state, and the processes together see what one would see.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from ..adapter.metadata import Metadata
 from .settings import TrainingSettings
 
 SIZES = ("height", "width", "crop_h", "crop_w", "target_height", "target_width")  # of an item's `size`, as SDXL's
+BATCHES_AHEAD = 2  # that threads read while the model learns
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples of one forward.
+    """Items of one forward.
 
     Attributes:
         latents, noise: ``[N, C, H, W]`` float32.
         quantiles: ``[N]`` place in the model's noise schedule, 0...1.
         quality: ``[N, m]`` float32.
         keep: ``[N, 1]`` 0 where the quality input is dropped, else 1.
-        conditionings: per sample, the arguments of ``BaseModel.extra_conds``.
+        conditionings: per item, the arguments of ``BaseModel.extra_conds``.
     """
 
     latents: Tensor
@@ -39,8 +45,23 @@ class Batch:
     conditionings: list[dict]
 
 
-class SampleStream(Dataset):
-    """Position -> sample.
+@dataclass(frozen=True)
+class TrainingData:
+    """What an adapter learns from.
+
+    Attributes:
+        items: map-style data set, see :class:`ItemStream`.
+        metadata: what the quality input is; encoding and base model are filled in.
+        empty_text: ``text`` ``[tokens, width]`` and, where the model uses it, ``pooled`` ``[P]`` of the empty prompt.
+    """
+
+    items: Dataset
+    metadata: Metadata
+    empty_text: Mapping[str, Tensor]
+
+
+class ItemStream:
+    """Position -> item of the data set with its noise, noise level and drops.
 
     Args:
         dataset: map-style; its items are mappings with ``latent`` ``[C, H, W]``, scaled by the model's latent format,
@@ -48,19 +69,21 @@ class SampleStream(Dataset):
             height, width, crop top, crop left, target height, target width in pixels (SDXL's size conditioning).
             If it has an attribute ``buckets``, ``[items]`` numbers of the groups of equal size, every batch comes from
             one group; what a group lacks to whole batches is taken from it again. The order then depends on
-            ``batch_size``, too.
+            ``batch_size``, too. If it has an attribute ``prepared`` that is False, making an item needs models, so
+            it is not asked from other threads.
         empty_text: ``text`` and ``pooled`` of the empty prompt.
     """
 
     def __init__(self, dataset: Dataset, empty_text: Mapping[str, Tensor], settings: TrainingSettings):
         self.dataset, self.empty_text, self.settings = dataset, empty_text, settings
-        self._epoch, self._order = 0, self._epoch_order(0)
+        self._order = functools.lru_cache(2)(self._epoch_order)  # threads may be at the end of one and in the next
+        self._length = len(self._order(0))
 
     def __getitem__(self, position: int) -> dict:
         index = self._index(position)
         item = self.dataset[index]
         if not item["quality"].isfinite().all():
-            raise ValueError(f"Sample {index} of the training set has a quality input that is NaN or infinite.")
+            raise ValueError(f"Item {index} of the training set has a quality input that is NaN or infinite.")
         generator = torch.Generator().manual_seed(self._seed(1, position))
         quantile, drop = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
         noise = torch.randn(item["latent"].shape, generator=generator)
@@ -77,17 +100,36 @@ class SampleStream(Dataset):
             "conditioning": _conditioning(self.empty_text if drop_text else item, item.get("size")),
         }
 
-    def batches(self, begin: int, end: int, rank: int, processes: int) -> DataLoader:
+    def batches(self, begin: int, end: int, rank: int, processes: int) -> Iterator[Batch]:
         """The batches of one process over the positions ``begin`` to ``end``."""
         size = self.settings.batch_size
-        sampler = _Positions(begin + rank * size, end, processes * size, size)
-        return DataLoader(self, batch_sampler=sampler, collate_fn=collate, num_workers=self.settings.workers)
+        starts = range(begin + rank * size, end, processes * size)
+        items = self._items(position for start in starts for position in range(start, start + size))
+        try:
+            for _ in starts:
+                yield collate(list(itertools.islice(items, size)))
+        finally:
+            items.close()
+
+    def _items(self, positions: Iterator[int]) -> Iterator[dict]:
+        """In order; read ahead by threads, for processes would need their own copy of everything."""
+        if not (self.settings.workers and getattr(self.dataset, "prepared", True)):
+            yield from map(self.__getitem__, positions)
+            return
+        pool, ahead = ThreadPoolExecutor(self.settings.workers), deque()
+        try:
+            for position in positions:
+                ahead.append(pool.submit(self.__getitem__, position))
+                if len(ahead) >= BATCHES_AHEAD * self.settings.batch_size + self.settings.workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _index(self, position: int) -> int:
-        epoch, place = divmod(position, len(self._order))
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, self._epoch_order(epoch)
-        return int(self._order[place])
+        epoch, place = divmod(position, self._length)
+        return int(self._order(epoch)[place])
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         """Items in the order of an epoch; every epoch is equally long."""
@@ -106,22 +148,6 @@ class SampleStream(Dataset):
         return int(words[0] >> np.uint64(1))
 
 
-@dataclass(frozen=True)
-class _Positions:
-    """Every ``stride`` positions, ``size`` of them in a row."""
-
-    begin: int
-    end: int
-    stride: int
-    size: int
-
-    def __iter__(self) -> Iterator[range]:
-        return (range(start, start + self.size) for start in range(self.begin, self.end, self.stride))
-
-    def __len__(self) -> int:
-        return len(range(self.begin, self.end, self.stride))
-
-
 def _conditioning(text: Mapping[str, Tensor], size) -> dict:
     conditioning = {"cross_attn": text["text"][None]}
     if text.get("pooled") is not None:
@@ -131,22 +157,22 @@ def _conditioning(text: Mapping[str, Tensor], size) -> dict:
     return conditioning
 
 
-def collate(samples: list[dict]) -> Batch:
-    """Stack samples.
+def collate(items: list[dict]) -> Batch:
+    """Stack items.
 
     Raises:
         ValueError: their latents differ in size.
     """
-    if len(shapes := {tuple(sample["latent"].shape) for sample in samples}) > 1:
+    if len(shapes := {tuple(item["latent"].shape) for item in items}) > 1:
         raise ValueError(
             f"The training set's latents differ in size ({', '.join(map(str, sorted(shapes)))}); crop or resize the "
             "pictures to one size, or give the set `buckets`."
         )
     return Batch(
-        latents=torch.stack([sample["latent"] for sample in samples]),
-        noise=torch.stack([sample["noise"] for sample in samples]),
-        quantiles=torch.tensor([sample["quantile"] for sample in samples], dtype=torch.float64),
-        quality=torch.stack([sample["quality"] for sample in samples]),
-        keep=torch.tensor([[sample["keep"]] for sample in samples]),
-        conditionings=[sample["conditioning"] for sample in samples],
+        latents=torch.stack([item["latent"] for item in items]),
+        noise=torch.stack([item["noise"] for item in items]),
+        quantiles=torch.tensor([item["quantile"] for item in items], dtype=torch.float64),
+        quality=torch.stack([item["quality"] for item in items]),
+        keep=torch.tensor([[item["keep"]] for item in items]),
+        conditionings=[item["conditioning"] for item in items],
     )

@@ -23,7 +23,9 @@ from ...iqa_models.colourfulness import colourfulness
 from ...pictures.distortions import distort_randomly
 from ...quality.statistics import MetricStatistics
 from ...training.loop import train
+from ...training.observer import Observer
 from ...training.settings import TrainingSettings
+from ...training.stream import TrainingData
 from ..adapters import REFERENCE, SCORE, QuickstartAdapter
 from ..iqa import FEATURE_LAYER, IQA_MODEL, features, load_iqa, quality
 from ..model import BLOCK, load_quickstart
@@ -158,11 +160,13 @@ def train_adapter(training: AdapterTraining, work: Path, steps: int) -> Path:
     target.parent.mkdir(exist_ok=True)
     with tqdm(total=steps, desc=f"{name} adapter", unit="step", mininterval=10) as progress:
 
-        def report(step: int, loss: float) -> None:
-            progress.set_postfix(loss=f"{loss:.4f}", refresh=False)
-            progress.update(step - progress.n)
+        class Bar(Observer):
+            def step(self, step: int, loss: float) -> None:
+                progress.set_postfix(loss=f"{loss:.4f}", refresh=False)
+                progress.update(step - progress.n)
 
+        data = TrainingData(scenes, metadata, scenes.empty_text)
         folder = work / f"{name}_adapter"
-        adapter = train(scenes.model, scenes, settings, folder, metadata, scenes.empty_text, report)
+        adapter = train(scenes.model, data, settings, folder, Bar())
     save_adapter(adapter, target, torch.float16)
     return target

@@ -1,5 +1,7 @@
 """``iqa.py score`` and ``iqa.py train``: scoring and training, stopped and gone on with, mistakes in one sentence."""
 
+import dataclasses
+import json
 import os
 import re
 import signal
@@ -9,7 +11,9 @@ import time
 
 import folder_paths
 import pytest
+import safetensors.torch
 import torch
+import training_models
 import training_pictures
 import yaml
 
@@ -17,9 +21,11 @@ import comfyui_runtime
 import iqa
 from iqa_adapter.adapter import checkpoint
 from iqa_adapter.quickstart import model as quickstart
-from iqa_adapter.training import command_line, run
+from iqa_adapter.training import command_line, dataset, objective, settings
+from iqa_adapter.training.settings import RunSettings
 
 EXAMPLES = comfyui_runtime.ROOT / "training" / "examples"
+ADAPTERS = comfyui_runtime.ROOT / "quickstart" / "weights" / "adapters"
 SMALL = ["precision=float32", "resolution=64", "bucket_step=8", "learning_rate=1e-2"]
 
 
@@ -81,6 +87,115 @@ def test_interrupted_processes_and_one_that_goes_on_equal_one_run(scored, adapte
         assert torch.allclose(left.key, right.key, atol=5e-3) and torch.allclose(left.value, right.value, atol=5e-3)
 
 
+def test_stopping_is_said_at_once_and_errors_have_lines_of_their_own(scored, adapters, tmp_path, capfd, monkeypatch):
+    """Ctrl-C, then an error, while a bar is shown."""
+    original = command_line._Terminal.step
+
+    def interrupted(terminal, step, loss):
+        original(terminal, step, loss)
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(command_line._Terminal, "step", interrupted)
+    assert train(scored, tmp_path, "steps=5", "batch_size=2") == 130
+    said = capfd.readouterr()
+    assert said.err.index("Stopping after this step") < len(said.err)
+    assert re.search(r"^Stopped at step 2 of 5\. Start the same command again to go on\.$", said.out, re.MULTILINE)
+
+    def broken(terminal, step, loss):
+        original(terminal, step, loss)
+        raise ValueError("broken")
+
+    monkeypatch.setattr(command_line._Terminal, "step", broken)
+    assert train(scored, tmp_path, "steps=5", "batch_size=2") == 1
+    assert capfd.readouterr().err.splitlines()[-1] == "error: broken"
+
+
+def test_a_cluster_may_stop_a_run_that_prepares(scored, adapters, tmp_path):
+    words = ["--checkpoint", "quickstart", "--folder", tmp_path / "run", "--set", *SMALL, "steps=1"]
+    code = (
+        "import os, signal, sys, iqa, comfyui_runtime\ncomfyui_runtime.load_pack()\n"
+        "from iqa_adapter.training import dataset\n"
+        "make = dataset.TrainingSet._make\n"
+        "def stopped(*arguments):\n    os.kill(os.getpid(), signal.SIGTERM)\n    return make(*arguments)\n"
+        "dataset.TrainingSet._make = stopped\nsys.exit(iqa.main(sys.argv[1:]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", *map(str, scored), "stopped", *map(str, words)],
+        cwd=comfyui_runtime.ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 130, done.stderr[-3000:]
+    assert "Stopping after this step" in done.stderr
+    assert "Stopped while the pictures were prepared; those that are done are kept. Start the same" in done.stdout
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_the_quickstart_is_trained_in_its_own_size(scored, adapters, tmp_path, capsys):
+    options = ["--checkpoint", "quickstart", "--folder", tmp_path / "run"]
+    assert command("train", *scored, "new", *options, "--set", "steps=1", "batch_size=1", "precision=float32") == 0
+    known = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]
+    assert (known["resolution"], known["bucket_step"]) == (64, 8)
+    assert "note" not in capsys.readouterr().out
+    words = ["steps=1", "batch_size=1", "precision=float32", "resolution=128"]
+    options = ["--checkpoint", "quickstart", "--folder", tmp_path / "large"]
+    assert command("train", *scored, "large", *options, "--set", *words) == 0
+    assert "note: This model is made for 64 pixels; at resolution 128 a step takes 4 times" in capsys.readouterr().out
+
+
+def test_a_mistake_beside_anew_loses_nothing(scored, adapters, tmp_path, capsys):
+    assert train(scored, tmp_path, "steps=1", "batch_size=2") == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    words = ["--folder", tmp_path / "run", "--anew", "--set", *SMALL, "steps=1", "batch_size=2"]
+    assert command("train", *scored, "new", "--checkpoint", "mistyped", *words) == 1
+    assert command("train", *scored, "new", "--checkpoint", "quickstart", *words, "metrics=[nothing]") == 1
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()} == before
+
+
+@pytest.fixture(scope="module")
+def wrong_files(tmp_path_factory):
+    """Files that somebody may take for a checkpoint."""
+    folder = tmp_path_factory.mktemp("wrong")
+    safetensors.torch.save_file({"lora_unet_down.weight": torch.zeros(4, 4)}, folder / "lora.safetensors")
+    (folder / "half.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
+    (folder / "page.safetensors").write_text("<!DOCTYPE html>")
+    (folder / "page.ckpt").write_text("<!DOCTYPE html>")
+    (folder / "empty.safetensors").write_bytes(b"")
+    torch.save({"state_dict": {"model.weight": torch.zeros(2)}}, folder / "other.ckpt")
+    (folder / "adapter.safetensors").write_bytes((ADAPTERS / "quickstart_score.safetensors").read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("name", ["lora.safetensors", "half.safetensors", "page.safetensors", "page.ckpt",
+                                  "empty.safetensors", "other.ckpt", "adapter.safetensors"])  # fmt: skip
+def test_a_checkpoint_of_a_wrong_kind_ends_in_one_sentence(scored, wrong_files, tmp_path, capsys, name):
+    words = ["--checkpoint", wrong_files / name, "--folder", tmp_path / "run"]
+    assert command("train", *scored, "wrong", *words) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.match(f"error: .*{name} (is no checkpoint that ComfyUI can load|has no)", error), error
+    assert not (tmp_path / "run").exists()
+
+
+def test_out_of_memory_ends_in_one_sentence(scored, adapters, tmp_path, capsys, monkeypatch):
+    def exhausted(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nGPU 0 has ...")
+
+    for place, doing in ((dataset, "encode_picture"), (objective.Objective, "loss")):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, doing, exhausted)
+            assert train(scored, tmp_path, "steps=1", "batch_size=2") == 1
+        error = capsys.readouterr().err.strip().splitlines()[-1]
+        assert error.startswith("error: Out of memory while ") and "lower" in error, error
+
+
+@pytest.mark.skipif(training_models.resource is None, reason="needs limits on the size of files")
+@pytest.mark.parametrize("free", [100, 20_000])
+def test_a_full_disk_ends_in_one_sentence(scored, adapters, tmp_path, capsys, free):
+    with training_models.full_disk(free):
+        status = train(scored, tmp_path, "steps=1", "batch_size=2")
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert status == 1 and error.startswith("error: ") and "enforce fail" not in error, error
+
+
 def test_begins_anew_or_from_an_adapter(scored, adapters, tmp_path, capsys):
     assert train(scored, tmp_path, "steps=1", "batch_size=2") == 0
     assert train(scored, tmp_path, "steps=2", "batch_size=2", "learning_rate=0.5") == 1
@@ -97,7 +212,7 @@ def test_examples_are_complete_settings():
     assert files
     for file in files:
         given = yaml.safe_load(file.read_text())
-        run.RunSettings.from_mapping(given, file.name)
+        RunSettings.from_mapping(given, file.name)
 
 
 def test_the_cluster_script_is_one_that_runs(tmp_path):
@@ -117,6 +232,11 @@ def test_the_cluster_script_is_one_that_runs(tmp_path):
         (["train", "{photos}", "{table}", "x", "--checkpoint", "quickstart", "--set", "step=1"], "unknown setting st"),
         (["train", "{photos}", "{table}", "x", "--checkpoint", "quickstart", "--set", "steps"], "must hold lines"),
         (["train", "{photos}", "{table}", "x", "--checkpoint", "quickstart", "--settings", "{none}"], "No such file"),
+        (["train", "{photos}", "{table}", "x", "--checkpoint", "quickstart", "--set", "workers=3000"], "at most 256"),
+        (["train", "{photos}", "{table}", "x", "--checkpoint", "{photos}"], "There is no checkpoint"),
+        (["train", "{photos}", "{table}", "../x", "--checkpoint", "quickstart"], "name must be a plain file name"),
+        (["train", "{photos}", "{table}", "x", "--checkpoint", "quickstart", "--from-adapter", "{none}"], "none"),
+        (["train", "{photos}", "{table}", "x", "--checkpoint", "quickstart", "--settings", "{photos}/00.png"], "UTF-8"),
     ],
 )
 def test_mistakes_end_in_one_sentence(scored, tmp_path, capsys, words, message):
@@ -126,11 +246,28 @@ def test_mistakes_end_in_one_sentence(scored, tmp_path, capsys, words, message):
     assert error.startswith("error: ") and re.search(message, error), error
 
 
-def test_help_needs_no_comfyui():
-    done = subprocess.run(
-        [sys.executable, "iqa.py", "train", "--help"], cwd=comfyui_runtime.ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0 and "models/iqa_adapter/" in done.stdout
+def front_door(*words):
+    return subprocess.run(
+        [sys.executable, "iqa.py", *words], cwd=comfyui_runtime.ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_help_reads_like_a_manual_and_needs_no_comfyui():
+    text = front_door("train", "--help")
+    assert "models/iqa_adapter/" in text
+    for cls in settings.GROUPS.values():
+        for field in dataclasses.fields(cls):
+            assert f"\n  {field.name} " in text
+    assert "default 512 pixels; range 8 to 4,096, in steps of 8" in text and "paper 24,000" in text
     heavy = {name.split(".")[0] for name in sys.modules} & {"torch", "comfy"}
-    code = "import sys, iqa; iqa.parse(['demo']); sys.exit(bool({'torch', 'comfy', 'numpy'} & set(sys.modules)))"
+    code = (
+        "import sys, iqa\ntry:\n    iqa.parse(['train', '--help'])\nexcept SystemExit:\n    pass\n"
+        "iqa.parse(['demo']); sys.exit(bool({'torch', 'comfy', 'numpy'} & set(sys.modules)))"
+    )
     assert heavy and subprocess.run([sys.executable, "-c", code], cwd=comfyui_runtime.ROOT).returncode == 0
+
+
+def test_settings_alone_prints_a_file_that_can_be_given_back(tmp_path):
+    text = front_door("train", "--settings")
+    assert RunSettings.from_mapping(yaml.safe_load(text), "printed") == RunSettings.from_mapping({}, "")
+    assert text.startswith("# How the adapter learns") and "\n# Paper" not in text

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-from pathlib import Path
 
 import comfy.model_management
 import models
@@ -15,14 +14,14 @@ from comfy.model_base import ModelType
 from sampling import cfg_guider, denoise_once
 
 from iqa_adapter.adapter import apply, checkpoint, tokens
-from iqa_adapter.training import loop, objective, state, stream, trainable
+from iqa_adapter.training import loop, memory, objective, stream, trainable
 
 
-def train(folder, model=None, dataset=None, progress=None, initial=None, metadata=training_models.METADATA, **changes):
+def train(folder, model=None, dataset=None, progress=None, initial=None, watch=None, **changes):
     model = model or training_models.tiny_model()
     settings = training_models.fast_settings(**changes)
-    data = dataset or training_models.QualitySet()
-    return loop.train(model, data, settings, folder, metadata, training_models.EMPTY, progress, initial)
+    watch = watch or training_models.Watch(progress or (lambda step, loss: None))
+    return loop.train(model, training_models.data(dataset), settings, folder, watch, initial)
 
 
 def losses(folder):
@@ -61,7 +60,7 @@ def base():
     target.unet.requires_grad_(True)
     optimizer = torch.optim.Adam(target.unet.parameters(), 2e-3)
     settings = training_models.fast_settings(batch_size=8)
-    data = stream.SampleStream(training_models.QualitySet(512), training_models.EMPTY, settings)
+    data = stream.ItemStream(training_models.QualitySet(512), training_models.EMPTY, settings)
     for batch in data.batches(0, 8 * 80, 0, 1):
         optimizer.zero_grad()
         target.loss(None, batch).backward()
@@ -75,7 +74,7 @@ def test_learns_what_quality_does(base, tmp_path):
 
     target = objective.Objective(base, "float32")
     settings = training_models.fast_settings(seed=1, batch_size=64, quality_drop=0.0, both_drop=0.0)
-    batch = next(iter(stream.SampleStream(data, training_models.EMPTY, settings).batches(0, 64, 0, 1)))
+    batch = next(iter(stream.ItemStream(data, training_models.EMPTY, settings).batches(0, 64, 0, 1)))
     with torch.no_grad():
         learnt = trainable.TrainableAdapter.from_adapter(adapter, target.unet, 1)
         frozen, trained = target.loss(None, batch), target.loss(learnt(batch.quality, batch.keep), batch)
@@ -134,8 +133,8 @@ def test_cancelling_in_comfyui_keeps_what_there_is(tmp_path, monkeypatch, base):
     assert same(whole, train(tmp_path / "parts"))
 
 
-def test_reading_in_other_processes_changes_nothing(tmp_path):
-    assert same(train(tmp_path / "here"), train(tmp_path / "there", workers=1))
+def test_reading_in_threads_changes_nothing(tmp_path):
+    assert same(train(tmp_path / "here", steps=20), train(tmp_path / "there", steps=20, workers=3))
 
 
 def test_finished_training_can_be_prolonged_but_not_changed(tmp_path):
@@ -145,13 +144,10 @@ def test_finished_training_can_be_prolonged_but_not_changed(tmp_path):
     assert len(losses(tmp_path)) == 3
     with pytest.raises(ValueError, match=r"other settings \(learning_rate 0.01, now 0.5\)"):
         train(tmp_path, steps=3, late_from=1.0, learning_rate=0.5)
-    with pytest.raises(ValueError, match="4 samples per step, now it would be 8"):
+    with pytest.raises(ValueError, match="4 items per step, now it would be 8"):
         train(tmp_path, steps=3, late_from=1.0, gradient_accumulation=2)
     with pytest.raises(ValueError, match="trained for another UNet"):
         train(tmp_path, models.comfy_model("SD1.5"), steps=3, late_from=1.0)
-    (tmp_path / "checkpoint.pt").write_bytes(b"PK half a file")
-    with pytest.raises(ValueError, match="is damaged"):
-        train(tmp_path, steps=3, late_from=1.0)
 
 
 def test_goes_on_from_a_checkpoint_that_is_older_than_a_setting(tmp_path):
@@ -182,26 +178,100 @@ def test_diverged_training_stops_and_keeps_the_last_checkpoint(tmp_path):
         train(tmp_path / "new", dataset=Exploding())
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_full_disk_keeps_the_checkpoint_before(tmp_path):
-    unet = training_models.tiny_model().model.diffusion_model
-    settings = training_models.fast_settings()
-    run = state.TrainingState(trainable.TrainableAdapter.from_unet(unet, 1, settings), settings, 4)
-    run.save(tmp_path)
-    before = (tmp_path / "checkpoint.pt").read_bytes()
-    (tmp_path / "checkpoint.pt.part").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="could not be written .* Make room and start again"):
-        run.save(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
-    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+needs_limits = pytest.mark.skipif(training_models.resource is None, reason="needs limits on the size of files")
 
 
-def test_out_of_memory_says_what_to_lower(tmp_path, monkeypatch):
+@needs_limits
+def test_full_disk_keeps_the_checkpoints_before(tmp_path):
+    with training_models.full_disk(10_000), pytest.raises(OSError, match="step 6 could not .* full.* it begins again"):
+        train(tmp_path / "new")
+    train(tmp_path, steps=2, late_from=1.0)
+    kept = {path.name: path.read_bytes() for path in tmp_path.glob("*.pt")}
+    with training_models.full_disk(10_000), pytest.raises(OSError, match="Make room .* it goes on from step 2"):
+        train(tmp_path, steps=4, late_from=1.0)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.pt")} == kept
+    assert not list(tmp_path.glob(".*.part"))
+
+
+@pytest.mark.parametrize("damage", ["half", "empty", "other", "bit"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, damage):
+    whole = train(tmp_path / "whole")
+    with pytest.raises(Stop):
+        train(tmp_path / "parts", progress=stop_at(4), checkpoint_interval=2)
+    names = sorted(path.name for path in (tmp_path / "parts").glob("*.pt"))
+    assert names == ["checkpoint.previous.pt", "checkpoint.pt"]
+    file = tmp_path / "parts" / "checkpoint.pt"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    torch.save({"step": 4}, other := tmp_path / "other.pt")
+    file.write_bytes(
+        {"half": content[: len(content) // 2], "empty": b"", "other": other.read_bytes(), "bit": content}[damage]
+    )
+    seen = training_models.Watch()
+    assert same(whole, train(tmp_path / "parts", watch=seen))
+    assert len(seen.losses) == 4  # on from step 2
+    for path in (tmp_path / "parts").glob("*.pt"):
+        path.write_bytes(b"PK half a file")
+    with pytest.raises(ValueError, match=r"checkpoint.pt and checkpoint.previous.pt .* damaged.*choose another name"):
+        train(tmp_path / "parts")
+
+
+def test_a_kill_between_both_renames_loses_nothing(tmp_path):
+    whole = train(tmp_path / "whole")
+    with pytest.raises(Stop):
+        train(tmp_path / "parts", progress=stop_at(3))
+    (tmp_path / "parts" / "checkpoint.pt").rename(tmp_path / "parts" / "checkpoint.previous.pt")
+    assert same(whole, train(tmp_path / "parts"))
+
+
+def test_every_nth_adapter_is_kept(tmp_path):
+    final = train(tmp_path, adapter_interval=2)
+    kept = [checkpoint.load_adapter(path) for path in sorted((tmp_path / "adapters").iterdir())]
+    assert [adapter.name for adapter in kept] == ["000002.safetensors", "000004.safetensors", "000006.safetensors"]
+    assert same(kept[-1], final) and not same(kept[0], kept[1])
+
+
+def rates(folder):
+    return [entry["learning_rate"] for entry in losses(folder)]
+
+
+def test_a_prolonged_run_keeps_its_low_learning_rate_and_says_so(tmp_path):
+    train(tmp_path / "low", steps=5)
+    seen = training_models.Watch()
+    train(tmp_path / "low", steps=10, watch=seen)
+    assert rates(tmp_path / "low") == [1e-2] * 4 + [1e-3] * 6
+    assert "Prolonged to 10 steps: the learning rate had already fallen to 0.001" in seen.notes[0]
+    train(tmp_path / "asked", steps=5)
+    seen = training_models.Watch()
+    train(tmp_path / "asked", steps=10, watch=seen, warm_restart=True)
+    assert rates(tmp_path / "asked") == [1e-2] * 4 + [1e-3] + [1e-2] * 3 + [1e-3] * 2
+    assert "is 0.01 again up to step 8" in seen.notes[0]
+
+
+def test_a_run_prolonged_before_its_learning_rate_fell_is_as_one_that_was_planned_so(tmp_path):
+    with pytest.raises(Stop):
+        train(tmp_path / "parts", steps=5, progress=stop_at(3))
+    seen = training_models.Watch()
+    parts = train(tmp_path / "parts", steps=10, watch=seen)
+    assert rates(tmp_path / "parts") == [1e-2] * 8 + [1e-3] * 2 and seen.notes == []
+    assert same(parts, train(tmp_path / "whole", steps=10))
+
+
+def test_fewer_steps_than_are_done_are_refused(tmp_path):
+    train(tmp_path, steps=3)
+    with pytest.raises(ValueError, match="already learnt 3 steps, and steps is 2. Ask for at least 3, choose another"):
+        train(tmp_path, steps=2)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), None], ids=["GPU", "main memory"])
+def test_out_of_memory_says_what_to_lower(tmp_path, monkeypatch, error):
     def exhausted(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        if error:
+            raise error
+        torch.empty(2**60)
 
     monkeypatch.setattr(objective.Objective, "loss", exhausted)
-    with pytest.raises(RuntimeError, match="lower batch_size"):
+    with pytest.raises(memory.TrainingOutOfMemory, match="Out of memory while training: lower batch_size"):
         train(tmp_path)
 
 
@@ -265,10 +335,7 @@ def test_data_that_does_not_fit_is_refused_before_work_starts(tmp_path, change, 
 
 def test_empty_set_is_refused(tmp_path):
     with pytest.raises(ValueError, match="training set is empty"):
-        loop.train(
-            training_models.tiny_model(), [], training_models.fast_settings(), tmp_path,
-            training_models.METADATA, training_models.EMPTY,
-        )  # fmt: skip
+        loop.train(training_models.tiny_model(), training_models.data([]), training_models.fast_settings(), tmp_path)
 
 
 def test_sdxl_needs_a_pooled_embedding(tmp_path):

@@ -4,61 +4,27 @@ import dataclasses
 
 import pytest
 import torch
-import training_pictures
-import yaml
+import training_models
+import training_runs
 from PIL import Image
 
 from iqa_adapter.adapter import checkpoint
-from iqa_adapter.iqa_models import loading
-from iqa_adapter.pictures import reading as pictures
 from iqa_adapter.quickstart import model as quickstart
-from iqa_adapter.training import loop, run, table
-from iqa_adapter.training import score_set as scoring
-
-SETTINGS = """
-steps: 4
-batch_size: 2
-learning_rate: 0.01
-precision: float32
-resolution: 64
-bucket_step: 8
-sample_steps: 2
-sample_targets: [1, 99]
-sample_prompts: [a red circle, a blue square, noise]
-"""
-
-
-class Bar:
-    def __init__(self, total):
-        pass
-
-    def update(self, count):
-        pass
+from iqa_adapter.training import observer
+from iqa_adapter.training.settings import RunSettings
 
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory):
-    photos = training_pictures.write(tmp_path_factory.mktemp("photos"), 6)
-    found, folder = pictures.find_pictures(photos), tmp_path_factory.mktemp("table")
-    scoring.score_dataset(found, [loading.load_iqa_model("entropy")], folder, protocol="as is")
-    return found, table.ScoredTable.read(folder)
-
-
-def go(scored, folder, models=None, should_stop=None, **overrides):
-    settings = run.RunSettings.from_mapping(yaml.safe_load(SETTINGS) | overrides, "the test")
-    models, losses = models or quickstart.load_quickstart(), []
-    result = run.train_on_pictures(
-        models, *scored, settings, folder / "run", folder / "models" / "new.safetensors", Bar,
-        lambda step, loss: losses.append(loss), should_stop=should_stop,
-    )  # fmt: skip
-    return result, losses
+    folder = tmp_path_factory.mktemp("scored")
+    return training_runs.scored(folder / "photos", folder / "table")
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_samples_change_nothing_in_the_training(scored, tmp_path, precision):
     models = quickstart.load_quickstart()
-    plain, losses = go(scored, tmp_path / "plain", models, precision=precision)
-    shown, again = go(scored, tmp_path / "shown", models, precision=precision, sample_interval=2)
+    plain, losses = training_runs.go(scored, tmp_path / "plain", models, precision=precision)
+    shown, again = training_runs.go(scored, tmp_path / "shown", models, precision=precision, sample_interval=2)
     assert losses == again and len(losses) == 4
     assert all(torch.equal(a.key, b.key) for a, b in zip(plain.layers, shown.layers, strict=True))
     sheets = sorted((tmp_path / "shown" / "run" / "samples").iterdir())
@@ -69,27 +35,28 @@ def test_samples_change_nothing_in_the_training(scored, tmp_path, precision):
 
 
 def test_result_lies_where_the_loader_looks(scored, tmp_path):
-    adapter, _ = go(scored, tmp_path)
+    adapter, _ = training_runs.go(scored, tmp_path)
     loaded = checkpoint.load_adapter(tmp_path / "models" / "new.safetensors")
     assert loaded.name == adapter.name == "new.safetensors"
     assert loaded.metadata == dataclasses.replace(adapter.metadata)
     assert loaded.metadata.metric_names == ("entropy",) and loaded.metadata.origin == "6 pictures, resize as is"
-    assert [path.name for path in (tmp_path / "models").iterdir()] == ["new.safetensors"]
+    assert [path.name for path in (tmp_path / "models").glob("[!.]*")] == ["new.safetensors"]
 
 
 def test_stopped_run_goes_on(scored, tmp_path):
-    whole, losses = go(scored, tmp_path / "whole")
-    answers = iter([False, True])
-    with pytest.raises(loop.TrainingStopped, match="Stopped at step 2"):
-        go(scored, tmp_path / "parts", should_stop=lambda: next(answers))
+    whole, losses = training_runs.go(scored, tmp_path / "whole")
+    watch = training_models.Watch()
+    watch.should_stop = lambda: len(watch.losses) == 2
+    with pytest.raises(observer.TrainingStopped, match="Stopped at step 2 of 4"):
+        training_runs.go(scored, tmp_path / "parts", watch=watch)
     checkpoint.load_adapter(tmp_path / "parts" / "models" / "new.safetensors")  # what it had learnt so far
-    parts, rest = go(scored, tmp_path / "parts")
+    parts, rest = training_runs.go(scored, tmp_path / "parts")
     assert rest == losses[2:]
     assert all(torch.equal(a.value, b.value) for a, b in zip(whole.layers, parts.layers, strict=True))
 
 
 def test_settings_of_all_kinds_in_one_mapping():
-    settings = run.RunSettings.from_mapping({"steps": 7, "buckets": True, "sample_cfg": 3}, "run.yaml")
+    settings = RunSettings.from_mapping({"steps": 7, "buckets": True, "sample_cfg": 3}, "run.yaml")
     assert (settings.training.steps, settings.data.buckets, settings.samples.sample_cfg) == (7, True, 3.0)
     with pytest.raises(ValueError, match="run.yaml: unknown setting bucket; known are steps, .*sample_cfg"):
-        run.RunSettings.from_mapping({"bucket": True}, "run.yaml")
+        RunSettings.from_mapping({"bucket": True}, "run.yaml")

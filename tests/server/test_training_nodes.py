@@ -1,5 +1,7 @@
 """Score Dataset and Train IQA-Adapter in one graph on the real server: trained, cancelled, gone on with."""
 
+import asyncio
+import contextlib
 import copy
 import json
 import re
@@ -7,6 +9,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import aiohttp
 import folder_paths
 import numpy as np
 import pytest
@@ -43,6 +46,23 @@ GRAPH = {
 }
 
 
+TEXT = b"\0\0\0\3"  # first bytes of a message with a node's progress text
+
+
+async def texts_at_node(server, graph, node):
+    """What the node shows while the graph runs, and the outputs."""
+    said = []
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{server.address}/ws") as socket:
+        run = asyncio.create_task(asyncio.to_thread(server.outputs_of, graph))
+        while not run.done():
+            with contextlib.suppress(asyncio.TimeoutError):
+                message = await socket.receive(timeout=0.5)
+                if message.type is aiohttp.WSMsgType.BINARY and message.data.startswith(TEXT):
+                    length = 8 + int.from_bytes(message.data[4:8], "big")
+                    said += [message.data[length:].decode()] if message.data[8:length].decode() == node else []
+        return said, await run
+
+
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     return training_pictures.write(tmp_path_factory.mktemp("training") / "photos", 4)
@@ -71,6 +91,30 @@ def test_an_adapter_is_trained_in_a_graph(server, pictures):
         assert np.asarray(plot).std() > 10
 
 
+def test_what_the_node_shows_at_the_end_is_the_result(server, pictures):
+    said, outputs = asyncio.run(texts_at_node(server, graph(pictures, "shown", steps=3), "train"))
+    assert said[0] == "preparing the pictures" and re.match(r"step 2 of 3, loss .*, 0:\d\d left", said[2])
+    assert re.match(r"3 steps done, loss \d.*: .*shown.safetensors$", said[-1])
+    assert outputs["train"]["text"] == [said[-1]] and outputs["train"]["images"]
+
+
+def test_the_quickstart_takes_its_own_size_where_none_was_chosen(server, pictures):
+    def known(name):
+        record = server.log.parent / "iqa_training" / name / "run.json"
+        return json.loads(record.read_text())["settings"]["resolution"]
+
+    server.outputs_of(graph(pictures, "own_size", steps=1, sample_interval=0, resolution=512))
+    assert known("own_size") == 64
+    server.outputs_of(graph(pictures, "chosen_size", steps=1, sample_interval=0, resolution=96))
+    assert known("chosen_size") == 96
+
+
+def test_a_run_that_is_another_one_is_refused(server, pictures):
+    server.outputs_of(graph(pictures, "same", steps=1, sample_interval=0))
+    other = graph(pictures, "same", steps=2, sample_interval=0, settings="tokens: 3")
+    assert "tokens 2, now 3" in server.error_of(other)
+
+
 def test_a_cancelled_training_keeps_what_it_has_and_goes_on(server, pictures):
     long = graph(pictures, "cancelled", steps=5000, sample_interval=0)
     prompt_id = server.queue(long)
@@ -86,6 +130,8 @@ def test_a_cancelled_training_keeps_what_it_has_and_goes_on(server, pictures):
     done = len(log.read_text().splitlines())
     assert 2 <= done < 5000 and (log.parent / "checkpoint.pt").is_file()
     checkpoint.load_adapter(log.parent / "adapter.safetensors")
+    said = f"Cancelled at step {done} of 5000. What was learnt is kept, as the adapter cancelled.safetensors, too; "
+    assert f"{said}queue it again to go on from there." in server.log.read_text()
     server.outputs_of(graph(pictures, "cancelled", steps=done + 1, sample_interval=0))
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(1, done + 2))
 
@@ -116,3 +162,11 @@ def test_names_are_checked_before_anything_runs(server, pictures):
         server.queue(wrong)
     for name in ("../elsewhere", "a/b"):
         assert f"name must be a plain file name, without folders, not '{name}'" in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["", "cache", "con", 300 * "a", "a\nb"])
+def test_names_that_no_folder_can_have_are_refused(server, pictures, name):
+    wrong = graph(pictures, name)
+    wrong["score"]["inputs"]["name"] = name  # what is left of a graph would run, if a part of it were right
+    with pytest.raises(GraphRefused, match="name must be a plain file name"):
+        server.queue(wrong)

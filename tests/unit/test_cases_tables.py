@@ -11,9 +11,9 @@ from PIL import Image
 from iqa_adapter.iqa_models import catalogue, loading
 from iqa_adapter.pictures.reading import find_pictures
 from iqa_adapter.quickstart.model import load_quickstart
-from iqa_adapter.training.data_settings import DataSettings
-from iqa_adapter.training.dataset import TrainingSet
+from iqa_adapter.training.dataset import Models, TrainingSet
 from iqa_adapter.training.score_set import score_dataset
+from iqa_adapter.training.settings import DataSettings
 from iqa_adapter.training.table import ScoredTable
 
 
@@ -39,7 +39,7 @@ def score(photos, folder, *metrics, resize="as is", **options):
 
 def training_set(photos, table, models, folder, **settings):
     settings = DataSettings(resolution=64, bucket_step=8, cache=False, **settings)
-    return TrainingSet(find_pictures(photos), table, *models, settings, folder)
+    return TrainingSet(find_pictures(photos), table, Models(*models), settings, folder)
 
 
 @pytest.mark.parametrize("shard_size", [1, 3, 100])

@@ -13,9 +13,10 @@ from iqa_adapter.pictures import cropping
 from iqa_adapter.pictures import reading as pictures
 from iqa_adapter.quickstart import model as quickstart
 from iqa_adapter.training import (
-    data_settings,
     dataset,
     loop,
+    observer,
+    stream,
     table,
 )
 from iqa_adapter.training import (
@@ -59,9 +60,9 @@ def features(photos, iqa_model, tmp_path_factory):
 
 
 def make(photos, scored, models, folder, iqa_model=None, **settings):
-    settings = data_settings.DataSettings(**{"resolution": 64, "bucket_step": 8, "metrics": ["entropy"]} | settings)
+    settings = training_settings.DataSettings(**{"resolution": 64, "bucket_step": 8, "metrics": ["entropy"]} | settings)
     found, read = pictures.find_pictures(photos), table.ScoredTable.read(scored)
-    return dataset.TrainingSet(found, read, *models, settings, folder, iqa_model)
+    return dataset.TrainingSet(found, read, dataset.Models(*models, iqa_model), settings, folder)
 
 
 def test_items_are_what_comfyui_nodes_make(photos, scores, models, tmp_path):
@@ -84,7 +85,7 @@ def test_cache_changes_nothing_but_the_work(photos, scores, models, tmp_path, mo
     plain = [make(photos, scores, models, tmp_path / "no", cache=False)[i] for i in range(3)]
     assert not (tmp_path / "no").exists()
     cached = make(photos, scores, models, tmp_path / "cache")
-    cached.prepare(lambda total: dataset._Silent())
+    cached.prepare(observer.Observer())
     files = set((tmp_path / "cache").rglob("*.safetensors"))
     assert len(files) == 8 + 8 + 1  # pictures, captions, the empty caption
     again = make(photos, scores, models, tmp_path / "cache")
@@ -117,7 +118,8 @@ def test_buckets_keep_aspect_ratios(photos, scores, models, tmp_path):
     shapes = [tuple(made[i]["latent"].shape[1:]) for i in (0, 1)]
     assert shapes[0] == shapes[1][::-1] and shapes[0][1] > shapes[0][0]
     settings = training_settings.TrainingSettings(steps=2, batch_size=2, precision="float32")
-    loop.train(models[0], made, settings, tmp_path / "run", made.metadata, made.empty_text)
+    data = stream.TrainingData(made, made.metadata, made.empty_text)
+    loop.train(models[0], data, settings, tmp_path / "run")
 
 
 def test_bucket_sizes():
@@ -196,4 +198,4 @@ def test_unreadable_pictures_are_left_out(models, tmp_path):
 def test_bad_settings(change):
     name = next(iter(change))
     with pytest.raises(ValueError, match=f"Training settings: {name} must be"):
-        dataclasses.replace(data_settings.DataSettings(), **change)
+        dataclasses.replace(training_settings.DataSettings(), **change)

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from iqa_adapter.training import checked, settings
+from iqa_adapter.training import settings
+from iqa_adapter.training.checked_settings import parse_mapping
 
 
 def test_defaults_are_those_of_the_paper():
@@ -14,14 +15,25 @@ def test_defaults_are_those_of_the_paper():
 
 
 def read(text):
-    (chosen,) = checked.read_yaml(text, "run.yaml", settings.TrainingSettings)
-    return chosen
+    return settings.RunSettings.from_mapping(parse_mapping(text, "run.yaml"), "run.yaml")
+
+
+def test_the_printed_file_reads_back_as_the_defaults_and_explains_every_setting():
+    text = settings.settings_yaml()
+    assert read(text) == read("")
+    names = [field.name for cls in settings.GROUPS.values() for field in dataclasses.fields(cls)]
+    lines = text.splitlines()
+    for name in names:
+        place = next(number for number, line in enumerate(lines) if line.startswith(f"{name}: "))
+        assert lines[place - 1].startswith("# ")
+        assert f"\n  {name} " in settings.settings_help()
+    assert "Unit: pixels" in text and "Range: 1 to 256. Paper: 2." in text
 
 
 def test_yaml_reads_numbers_as_people_write_them():
-    chosen = read("learning_rate: 1e-4\nweight_decay: 0\n")
-    assert chosen == dataclasses.replace(settings.TrainingSettings(), learning_rate=1e-4, weight_decay=0.0)
-    assert isinstance(chosen.learning_rate, float)
+    chosen = read("learning_rate: 1e-4\nweight_decay: 0\nsteps: 1e4\nsample_targets: [1, 99]").training
+    assert chosen == dataclasses.replace(settings.TrainingSettings(), weight_decay=0.0)
+    assert isinstance(chosen.learning_rate, float) and isinstance(chosen.steps, int)
 
 
 @pytest.mark.parametrize(
@@ -34,16 +46,31 @@ def test_yaml_reads_numbers_as_people_write_them():
         ("use_flag: 1", "use_flag must be true or false, not 1"),
         ("projection: cubic", "projection must be one of linear, mlp, not 'cubic'"),
         ("precision: float16", "precision must be one of auto, bfloat16, float32"),
-        ("ema_decay: 1.0", "ema_decay must be 0 or above and below 1"),
+        ("ema_decay: 1.0", "ema_decay must be below 1, not 1.0"),
         ("text_drop: 0.99", "must not add up to more than 1"),
         ("learning_rat: 1e-4", "run.yaml: unknown setting learning_rat; known are steps"),
+        ("workers: 3000", "workers must be at most 256, not 3000"),
+        ("tokens: 100000000", "tokens must be at most 256, not 100000000"),
+        ("learning_rate: .inf", "learning_rate must be a finite number, not inf"),
+        ("sample_cfg: .nan", "sample_cfg must be a finite number, not nan"),
+        ("steps: 1e300", "steps must be at most 10,000,000"),
+        ("seed: -1", "seed must be at least 0"),
+        ("seed: 99999999999999999999999", "seed must be at most 4,294,967,295"),
+        ("weight_decay: 9" + 400 * "9", "weight_decay must be a finite number, not 9"),
+        ("sample_targets: [1, .inf]", "sample_targets must be a list of numbers, 0 to 100"),
+        ("sample_targets: []", "sample_targets must be a list of percentiles"),
+        ("metrics: [1]", "metrics must be a list of texts"),
+        ("resolution: 100000", "resolution must be at most 4,096"),
+        ("resolution: 100", "resolution must be a multiple of 8"),
+        ("buckets: true\nresolution: 32", "bucket_step must be at most the resolution"),
         ("- 1", "must hold lines of the form"),
         ("a: [", "no valid YAML"),
     ],
 )
 def test_bad_settings_get_a_sentence(text, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as raised:
         read(text)
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 900
 
 
 def test_learning_rate_falls_once():

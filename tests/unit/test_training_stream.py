@@ -10,7 +10,7 @@ from iqa_adapter.training import stream
 
 def samples(count=64, dataset=None, **changes):
     settings = training_models.fast_settings(**changes)
-    data = stream.SampleStream(dataset or training_models.QualitySet(), training_models.EMPTY, settings)
+    data = stream.ItemStream(dataset or training_models.QualitySet(), training_models.EMPTY, settings)
     return data, [data[position] for position in range(count)]
 
 
@@ -25,7 +25,7 @@ def test_every_epoch_shows_every_picture_once():
 
 def test_two_processes_see_what_one_sees():
     data, _ = samples(0)
-    double = stream.SampleStream(data.dataset, training_models.EMPTY, training_models.fast_settings(batch_size=8))
+    double = stream.ItemStream(data.dataset, training_models.EMPTY, training_models.fast_settings(batch_size=8))
     shares = zip(*(data.batches(16, 64, rank, 2) for rank in (0, 1)), strict=True)
     for (left, right), joint in zip(shares, double.batches(16, 64, 0, 1), strict=True):
         for name in ("latents", "noise", "quantiles", "quality", "keep"):
@@ -54,7 +54,7 @@ def test_dropped_text_takes_its_pooled_embedding_along_but_not_the_size():
     item = training_models.QualitySet(pooled=True)[0] | {"size": torch.tensor([512, 640, 1, 2, 500, 600])}
     empty = {**training_models.EMPTY, "pooled": torch.full((1280,), 7.0)}
     settings = training_models.fast_settings(text_drop=1.0, quality_drop=0.0, both_drop=0.0)
-    conditioning = stream.SampleStream([item], empty, settings)[0]["conditioning"]
+    conditioning = stream.ItemStream([item], empty, settings)[0]["conditioning"]
     assert (conditioning["pooled_output"] == 7).all()
     assert [conditioning[name] for name in stream.SIZES] == [512, 640, 1, 2, 500, 600]
 
@@ -62,11 +62,11 @@ def test_dropped_text_takes_its_pooled_embedding_along_but_not_the_size():
 def test_samples_that_cannot_be_used_are_named():
     good = training_models.QualitySet()[0]
     settings = training_models.fast_settings()
-    with pytest.raises(ValueError, match="Sample 0 of the training set has a quality input that is NaN"):
-        stream.SampleStream([good | {"quality": torch.tensor([float("nan")])}], training_models.EMPTY, settings)[0]
+    with pytest.raises(ValueError, match="Item 0 of the training set has a quality input that is NaN"):
+        stream.ItemStream([good | {"quality": torch.tensor([float("nan")])}], training_models.EMPTY, settings)[0]
     wide = good | {"latent": torch.zeros(4, 8, 16)}
     with pytest.raises(ValueError, match="differ in size"):
-        next(iter(stream.SampleStream([good, wide], training_models.EMPTY, settings).batches(0, 4, 0, 1)))
+        next(iter(stream.ItemStream([good, wide], training_models.EMPTY, settings).batches(0, 4, 0, 1)))
 
 
 class Mixed(torch.utils.data.Dataset):
@@ -84,7 +84,7 @@ class Mixed(torch.utils.data.Dataset):
 
 def test_every_batch_comes_from_one_bucket():
     settings = training_models.fast_settings(batch_size=4)
-    data = stream.SampleStream(Mixed(), training_models.EMPTY, settings)
+    data = stream.ItemStream(Mixed(), training_models.EMPTY, settings)
     epoch = 4 * (2 + 3 + 1)
     batches = list(data.batches(0, 2 * epoch, 0, 1))  # collating refuses mixed sizes
     first, second = ([int(q) for batch in part for q in batch.quality] for part in (batches[:6], batches[6:]))

@@ -1,0 +1,36 @@
+"""Names of runs and tables: each is a file and a folder, on every system."""
+
+from __future__ import annotations
+
+LONGEST = 200  # bytes in UTF-8; file systems allow 255, of which endings and temporary names take some
+RESERVED = {"cache"}  # folder beside the runs
+DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}  # of Windows
+FORBIDDEN = set('<>:"/\\|?*')
+
+
+def check_name(name: str) -> None:
+    """
+    Raises:
+        ValueError: the name cannot be that of a file and a folder on every system; says why.
+    """
+    if reason := _fault(name):
+        shown = name if len(name) <= 60 else f"{name[:57]}..."
+        raise ValueError(f"name must be a plain file name, without folders, not {shown!r}: {reason}.")
+
+
+def _fault(name: str) -> str:
+    stem = name.partition(".")[0].strip().lower()
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        return "it is no text"
+    faults = {
+        "it is empty": not name.strip(),
+        "it is longer than 200 bytes": length > LONGEST,
+        f"it has one of {' '.join(sorted(FORBIDDEN))}": bool(set(name) & FORBIDDEN),
+        "it begins or ends with a blank, or with a full stop": name != name.strip() or name != name.strip("."),
+        "it has a line break or another control character": not name.isprintable(),
+        "Windows keeps it for a device": stem in DEVICES,
+        "cached latents have that folder": name.lower() in RESERVED,
+    }
+    return next((fault for fault, holds in faults.items() if holds), "")

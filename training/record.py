@@ -1,0 +1,179 @@
+"""``run.json``: what a run is, so that it goes on as what it was begun, or says what differs.
+
+It holds everything that decides the result: settings, the scores that are learnt, pictures and captions (each in
+``pictures.json``), base model, text encoder and VAE with the LoRAs on them, the adapter that it starts from, and how
+pictures were resized before they were scored. Steps, and what only decides how fast or where it is computed, may change
+(``FREE`` in :mod:`.state`). Making the record reads all pictures once, at about the speed of the disk, and those that
+changed when the run goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..adapter.adapter import Adapter
+from ..files import write_json, write_text
+from . import identity
+from .dataset import TrainingSet
+from .settings import RunSettings
+from .state import ADVICE, FREE
+from .table import Contents
+
+RECORD, PICTURES = "run.json", "pictures.json"
+SHOWN = {"cache", "sample_prompts", "sample_targets", "sample_steps", "sample_cfg"}  # nothing that is learnt
+WITH_DATA = {"metrics"}  # compared by what they choose
+ORDER = {"batch_size"}  # on which the order of buckets depends
+TEXTS = {  # of what is compared by its digest
+    "scores": "other scores in the table",
+    "unet": "UNet",
+    "sampling": "noise schedule",
+    "text_encoder": "text encoder",
+    "vae": "VAE",
+    "iqa_model": "IQA model",
+}
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What decides the result of a run.
+
+    Attributes:
+        settings: all of them, by name.
+        data: what is learnt of the pictures: kind, inputs, resize, ... by name.
+        models: digests by part of the base model; of the IQA model where it draws variants.
+        start: digest of the adapter that the run starts from; empty without one.
+        pictures: see :func:`.identity.of_pictures`.
+        pack: version of this pack.
+    """
+
+    settings: dict
+    data: dict
+    models: dict
+    start: str
+    pictures: dict[str, list]
+    pack: str
+
+    @classmethod
+    def of(
+        cls, items: TrainingSet, settings: RunSettings, samples_per_step: int, initial: Adapter | None, folder: Path
+    ) -> RunRecord:
+        """Of a run that is about to begin, or to go on, in ``folder``."""
+        groups = (settings.training, settings.data, settings.samples)
+        chosen = {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
+        models, contents = items.models, items.table.contents
+        columns = ", ".join(settings.data.metrics or contents.models)
+        digests = {
+            "unet": identity.of_model(models.model),
+            "sampling": identity.of_sampling(models.model),
+            "text_encoder": identity.of_text_encoder(models.clip),
+            "vae": identity.of_model(models.vae.patcher),
+        }
+        if models.iqa_model is not None:
+            digests["iqa_model"] = identity.of_model(models.iqa_model.patcher)
+        learnt = {
+            "metrics" if contents.kind == "score" else "features": columns,
+            **_of_table(contents),
+            "samples_per_step": samples_per_step,
+            "scores": identity.of_tensors(map(_exact, (items.values, items.mean, items.std))),
+        }
+        start = identity.of_adapter(initial) if initial is not None else ""
+        pictures = identity.of_pictures(items.pictures, _read_pictures(folder))
+        return cls(_plain(chosen), learnt, digests, start, pictures, pack_version())
+
+    def write(self, folder: Path) -> None:
+        """Into the run's folder; pictures first, for they are read beside a record only."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        write_text(folder / PICTURES, json.dumps(fields.pop("pictures")))
+        write_json(folder / RECORD, fields)
+
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord | None:
+        """That of the run in the folder; None for a run of version 0.1.0, which wrote none.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        if not (folder / RECORD).is_file():
+            return None
+        try:
+            fields = json.loads((folder / RECORD).read_text(encoding="utf-8")) | {"pictures": _read_pictures(folder)}
+            return cls(**{field.name: fields[field.name] for field in dataclasses.fields(cls)})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{folder / RECORD} is damaged; delete it to go on without comparing.") from error
+
+    def check(self, before: RunRecord, folder: Path) -> None:
+        """
+        Raises:
+            ValueError: this is not what the run in ``folder`` was begun with; lists what differs.
+        """
+        pictures = _different_pictures(before.pictures, self.pictures)
+        parts = {
+            "with other settings": _different_settings(before, self),
+            "on other data": [*_different(before.data, self.data), *pictures],
+            "with another base model": _different(before.models, self.models),
+            "from another adapter": ["--from-adapter, initial in the node"] if before.start != self.start else [],
+        }
+        if found := [f"{what} ({'; '.join(differences)})" for what, differences in parts.items() if differences]:
+            raise ValueError(f"{folder} was trained {', '.join(found)}. {ADVICE}")
+
+
+def _of_table(contents: Contents) -> dict:
+    """How the scores were made, as far as the table says it."""
+    known = _plain(dataclasses.asdict(contents))
+    del known["models"]  # of which a run may choose some
+    return {"resize" if name == "protocol" else name: value for name, value in known.items()}
+
+
+def _different_settings(before: RunRecord, now: RunRecord) -> list[str]:
+    free = FREE | SHOWN | WITH_DATA
+    if before.settings.get("buckets"):
+        free = free - ORDER
+    was = {name: before.settings.get(name, value) for name, value in now.settings.items()}  # newer ones had defaults
+    return [f"{name} {was[name]!r}, now {value!r}" for name, value in now.settings.items()
+            if name not in free and was[name] != value]  # fmt: skip
+
+
+def _different(was: dict, now: dict) -> list[str]:
+    names = [name for name in [*was, *(name for name in now if name not in was)] if was.get(name) != now.get(name)]
+    return [TEXTS.get(name) or f"{name} {was.get(name)}, now {now.get(name)}" for name in names]
+
+
+def _different_pictures(was: dict[str, list], now: dict[str, list]) -> list[str]:
+    """How many are gone, new, changed, or have other captions, with the first of each."""
+    both = was.keys() & now.keys()
+    groups = {
+        "gone": was.keys() - now.keys(),
+        "new": now.keys() - was.keys(),
+        "changed": {key for key in both if was[key][-1] != now[key][-1]},
+        "with another caption": {key for key in both if was[key][0] != now[key][0]},
+    }
+    return [f"pictures {what}: {len(keys)}, the first is {min(keys)}" for what, keys in groups.items() if keys]
+
+
+def pack_version() -> str:
+    text = (Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8")
+    return re.search(r'^version = "(.+)"', text, re.MULTILINE).group(1)
+
+
+def _read_pictures(folder: Path) -> dict[str, list]:
+    path = folder / PICTURES
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged; delete it and {RECORD} to go on without comparing.") from error
+
+
+def _exact(values: torch.Tensor) -> torch.Tensor:
+    """As whole numbers, for digests of floating-point values are rounded."""
+    return values.float().contiguous().view(torch.int32)
+
+
+def _plain(value: dict) -> dict:
+    """As JSON gives it back: lists for tuples."""
+    return json.loads(json.dumps(value))
