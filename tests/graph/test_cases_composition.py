@@ -274,3 +274,17 @@ def test_two_gradient_guidances_bring_both_their_models():
     guided = gradient.apply_gradient_guidance(guided, vae, second, 0.3)
     brought = {id(patcher.model) for patcher in guided.get_nested_additional_models()}
     assert {id(first.patcher.model), id(second.patcher.model)} <= brought
+
+
+def test_a_kernel_of_another_pack_computes_the_quality_attention_too(model, tokens):
+    lengths = set()
+
+    def override(kernel, q, k, v, *args, **kwargs):
+        lengths.add(k.shape[1])
+        return kernel(q, k, v, *args, **kwargs)
+
+    patched = apply.apply_adapter(model, tokens)
+    expected = predict(patched)
+    patched.model_options["transformer_options"]["optimized_attention_override"] = override
+    assert difference(predict(patched), expected) <= TOLERANCE
+    assert tokens.cond.shape[1] in lengths
