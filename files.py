@@ -1,16 +1,68 @@
-"""Files that are written whole or not at all, and tensors that are read while code never is."""
+"""Files that are written whole or not at all, and strangers' files that are read while nothing in them runs."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
+import re
+import struct
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
+from typing import Annotated, NamedTuple, TypeVar
 
+import torch
+from pydantic import Field, TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+
+from .tensor_files import read_torch_file
+from .torch_pickle import Refused, damaged
+from .wrong_files import something_else
+
+LEFT_BEHIND = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # as mkstemp names them below
+AGE = 3600  # seconds since the last write, after which a temporary file is one of a killed process
+HEADER = 4 * 2**20  # bytes of a safetensors header; that of SDXL, 2,515 tensors, has 0.3 MB
+TENSORS = 40_000
+JSON = 2 * 2**20  # bytes; mean and standard deviation of 8,192 activations take 0.4 million
+
+T = TypeVar("T")
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]  # types for :func:`parse_json`
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Text = Annotated[str, Field(strict=True, max_length=1000)]
+
+
+# Names
+
+
+def shown(name: object) -> str:
+    """A file name, or another text from a stranger, as messages can bear it: on one line, printable, not endless.
+
+    Bytes that are not UTF-8 become ``\\xe9``, control characters and those that turn the direction of writing their
+    escapes.
+    """
+    text = str(name)
+    text = text if len(text) <= 400 else f"{text[:150]}...{text[-150:]}"
+    return "".join(map(_printable, text))
+
+
+def _printable(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # how Python keeps a byte that it could not decode
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file name can be printed, logged and sent at all."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+# Writing
 
 
 @contextlib.contextmanager
@@ -18,7 +70,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path``; what was written there takes its place when the block ends well.
 
     Processes and machines that write the same file at once do not meet: every one has a temporary file of its own, and
-    the last one to finish wins.
+    the last one to finish wins. What killed processes left behind in the folder is removed an hour later.
 
     Yields:
         A path in the same folder, which does not exist yet as far as the caller is concerned (it is an empty file).
@@ -27,22 +79,35 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         OSError: the file cannot be written, for example because the disk is full; one that was there is kept.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clean(path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         os.chmod(temporary, 0o666 & ~_UMASK)  # mkstemp lets nobody else read
-        os.replace(temporary, path)
+        put_in_place(temporary, path)
+    except OSError as error:
+        raise OSError(
+            f"{shown(path)} could not be written ({shown(error.strerror or error)}); what was there is kept. Make room "
+            "on the disk, or choose a folder that can be written to, and try again."
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def put_in_place(complete: Path, path: Path) -> None:
+    """Give a complete file its name; what has the name is replaced at once, seen by no reader half."""
+    os.replace(complete, path)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """UTF-8."""
+    """UTF-8; half characters, as in names that are not UTF-8, become ``?``."""
     with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="replace")
 
 
 def write_json(path: str | Path, content: object) -> None:
@@ -52,9 +117,41 @@ def write_json(path: str | Path, content: object) -> None:
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
     """A ``.safetensors`` file."""
-    with written_whole(path) as temporary:
+    with written_whole(path) as temporary, _full_disk(SafetensorError):
         contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
         save_file(contiguous, temporary, None if header is None else dict(header))
+
+
+def write_torch(path: str | Path, content: object, keep: Path | None = None) -> None:
+    """A file of ``torch.save``: tensors, numbers and texts in dicts and lists, see :func:`read_tensors`.
+
+    Args:
+        keep: name that the file which was there gets.
+    """
+    with written_whole(path) as temporary:
+        with _full_disk(RuntimeError), temporary.open("wb") as file:
+            torch.save(content, file)  # given a path it would write the temporary name into the file
+        if keep is not None and Path(path).is_file():
+            put_in_place(Path(path), keep)
+
+
+@contextlib.contextmanager
+def _full_disk(kind: type[Exception]) -> Iterator[None]:
+    """Writers that have another exception than OSError for it."""
+    try:
+        yield
+    except kind as error:
+        raise OSError(str(error).splitlines()[0]) from error
+
+
+def _clean(folder: Path) -> None:
+    now = time.time()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if LEFT_BEHIND.fullmatch(entry.name):
+                with contextlib.suppress(OSError):  # another process was quicker
+                    if now - entry.stat(follow_symlinks=False).st_mtime > AGE:
+                        os.unlink(entry)
 
 
 def _umask() -> int:
@@ -64,3 +161,140 @@ def _umask() -> int:
 
 
 _UMASK = _umask()
+
+
+# Reading
+
+
+class WrongFile(ValueError):
+    """A file that cannot be read or is not what it should be; the message names it, says why, and what to do."""
+
+
+class TensorFile(NamedTuple):
+    """What a file of tensors holds.
+
+    Attributes:
+        content: tensors on the CPU; in a dict by name, or nested in dicts, lists and tuples beside numbers, texts and
+            None, as ``torch.save`` got them.
+        header: texts by name in the header of a ``.safetensors`` file.
+    """
+
+    content: object
+    header: dict[str, str]
+
+
+def read_tensors(path: str | Path, mapped: bool = True) -> TensorFile:
+    """Read ``.safetensors``, or what ``torch.save`` (zipped or legacy) or ``torch.jit.save`` wrote, told by content.
+
+    Nothing in a file runs, and reading takes at most 64 MB beside the file, whatever it says about itself. Of a
+    TorchScript archive the tensors are taken, by dotted path.
+
+    Args:
+        mapped: leave the tensors in the file, mapped; else copy them into memory, so that the file may be replaced.
+
+    Raises:
+        FileNotFoundError: no such file.
+        WrongFile: the file is damaged, has code in it, or is something else. One sentence that says which.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {shown(path)}.")
+    size = path.stat().st_size
+    try:
+        found = _read(path, size)
+    except Refused as refused:
+        raise WrongFile(f"{shown(path)} ({size} bytes) {refused}") from refused
+    return found if mapped else TensorFile(_copied(found.content), found.header)
+
+
+def _read(path: Path, size: int) -> TensorFile:
+    with path.open("rb") as file:
+        beginning = file.read(1024)
+        (header,) = struct.unpack("<Q", beginning[:8]) if len(beginning) > 8 else (0,)
+        if beginning[8:9] == b"{" and header < 2**40:
+            return _read_safetensors(path, min(header, size))
+        if path.suffix == ".safetensors" or (beginning[:4] != b"PK\3\4" and beginning[:1] != b"\x80"):
+            raise something_else(beginning)
+        return TensorFile(read_torch_file(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)), {})
+
+
+def _read_safetensors(path: Path, header: int) -> TensorFile:
+    if header > HEADER:
+        raise damaged(f"its header would have {header:,} bytes")
+    if not is_utf8(str(path)):
+        raise Refused("has a name or a folder that is not UTF-8. Rename it.")
+    try:
+        with safe_open(path, "pt") as file:
+            names = file.keys()
+            if len(names) > TENSORS:
+                raise Refused(f"is no file of tensors: it names {len(names):,} of them.")
+            return TensorFile({name: file.get_tensor(name) for name in names}, file.metadata() or {})
+    except (SafetensorError, RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+        if isinstance(error, Refused):
+            raise
+        raise damaged(shown(error)) from error  # other errors: number formats that this torch does not have
+
+
+def _copied(value: object) -> object:
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return type(value)(map(_copied, value)) if isinstance(value, (list, tuple)) else value
+
+
+def read_json(path: str | Path, kind: type[T]) -> T:
+    """Content of a JSON file; see :func:`parse_json`.
+
+    Raises:
+        OSError: it cannot be read.
+        WrongFile: see there.
+    """
+    with Path(path).open("rb") as file:
+        return parse_json(file.read(JSON + 1), kind, path)
+
+
+def parse_json(text: str | bytes, kind: type[T], origin: object) -> T:
+    """JSON text -> dataclass, TypedDict, list or whatever type there is, compared with it in full.
+
+    Types are strict (1 is no text, "yes" no truth value), numbers as finite as ``kind`` says (:data:`Finite`), and
+    fields that it does not know are left out, so that later versions may add some.
+
+    Args:
+        origin: where the text comes from, for messages.
+
+    Raises:
+        WrongFile: the text is no JSON, endless, or not of that type.
+    """
+    if len(text) > JSON:
+        raise WrongFile(f"{shown(origin)} has {len(text):,} bytes, more than such a text can have. Get the right one.")
+    try:
+        return _schema(kind).validate_json(text, strict=True)
+    except ValidationError as error:
+        raise WrongFile(f"{shown(origin)} cannot be understood: {_reason(error)}. Get it again.") from error
+
+
+@cache
+def _schema(kind: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(kind)
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "value_error":  # of a dataclass that compares its fields
+        return shown(first["ctx"]["error"]).rstrip(".")
+    where = ".".join(map(str, first["loc"]))
+    return shown(f"{where}: {first['msg']}" if where else first["msg"])
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: str | Path, assign: bool = False) -> None:
+    """``module.load_state_dict`` of a file's tensors.
+
+    Raises:
+        WrongFile: they are of another module; the message names the file.
+    """
+    try:
+        module.load_state_dict(tensors, assign=assign)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise WrongFile(f"{shown(path)} holds weights of something else: {shown(reason)}") from error

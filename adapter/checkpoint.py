@@ -9,23 +9,23 @@ diffusers UNet, so cross-attention layers have odd ``i``.
 from __future__ import annotations
 
 import dataclasses
-import os
-import pickle
-import zipfile
-from collections.abc import Mapping
+import re
 from pathlib import Path
 
-import safetensors
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
+from ..files import fill, read_tensors, shown, write_tensors
+from ..tensor_files import flat_tensors
+from ..wrong_files import looks_like
 from .adapter import Adapter, LayerWeights
 from .metadata import HEADER_KEY, Metadata
 from .projection import QualityEncoding, QualityProjection
 
 PREFIXES = {"qual_proj_model.": "image_proj.", "adapter_modules.": "ip_adapter."}
 KEY, VALUE = "to_k_ip.weight", "to_v_ip.weight"
+NUMBER = re.compile(r"\d{1,4}", re.ASCII)  # of a layer; the largest UNets have 140 attention processors
+PICTURE_EMBEDDINGS = (768, 1024, 1280)  # inputs of IP-Adapters: widths of CLIP's image encoders
 
 
 def load_adapter(path: str | Path, bare: Metadata | None = None) -> Adapter:
@@ -44,33 +44,39 @@ def load_adapter(path: str | Path, bare: Metadata | None = None) -> Adapter:
             sentence that says which.
     """
     path = Path(path)
+    name = shown(path.name)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no adapter file {path.name}; put it into ComfyUI's models/iqa_adapter/.")
-    state, header = _read(path)
-    projection = _projection(state, path.name)
-    layers = _layers(state, projection.width, path.name)
+        raise FileNotFoundError(f"There is no adapter file {name}; put it into ComfyUI's models/iqa_adapter/.")
+    content, header = read_tensors(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{name} holds no dictionary of tensors, so it is no IQA-Adapter.")
+    tensors = flat_tensors(content)
+    state = {released: tensor for key, tensor in tensors.items() if (released := _released_key(key))}
+    weights = _projection_weights(state, tensors, name)
+    layers = _layers(state, len(weights["norm.weight"]), name)
+    inputs = next(iter(weights.values())).shape[1]
     if HEADER_KEY in header:
-        metadata = Metadata.from_json(header[HEADER_KEY])
+        metadata = _described(header[HEADER_KEY], inputs, len(layers), name)
     else:
-        metadata = _describe(bare, projection.inputs, path.name)
-    return Adapter(path.name, metadata, projection, layers)
+        metadata = _describe(bare, inputs, name)
+    return Adapter(name, metadata, _projection(weights, path), layers)
 
 
 def save_adapter(adapter: Adapter, path: str | Path, dtype: torch.dtype | None = None) -> None:
-    """Write our layout, through a temporary file that is renamed when it is complete.
+    """Write our layout, whole or not at all.
 
     Args:
         dtype: of the weights in the file; None keeps each as it is.
+
+    Raises:
+        OSError: the file cannot be written; one that was there is kept.
     """
-    path = Path(path)
     state = {f"image_proj.{key}": value for key, value in adapter.projection.state_dict().items()}
     for number, layer in enumerate(adapter.layers):
         state[f"ip_adapter.{2 * number + 1}.{KEY}"] = layer.key
         state[f"ip_adapter.{2 * number + 1}.{VALUE}"] = layer.value
-    state = {key: value.detach().to(dtype or value.dtype).contiguous() for key, value in state.items()}
-    partial = path.with_name(path.name + ".part")
-    save_file(state, partial, metadata={HEADER_KEY: adapter.metadata.to_json()})
-    os.replace(partial, path)
+    state = {key: value.to(dtype or value.dtype) for key, value in state.items()}
+    write_tensors(path, state, {HEADER_KEY: adapter.metadata.to_json()})
 
 
 def infer_encoding(inputs: int, quality_width: int) -> tuple[bool, int]:
@@ -86,44 +92,6 @@ def infer_encoding(inputs: int, quality_width: int) -> tuple[bool, int]:
     raise ValueError(f"no encoding turns {quality_width} quality values into {inputs}")
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Adapter tensors by released key, and the file's header."""
-    if path.suffix == ".safetensors":
-        try:
-            with safetensors.safe_open(path, framework="pt") as file:
-                names = {name: released for name in file.keys() if (released := _released_key(name))}  # noqa: SIM118
-                return {released: file.get_tensor(name) for name, released in names.items()}, file.metadata() or {}
-        except safetensors.SafetensorError as error:
-            raise ValueError(f"{path.name} is truncated or not a safetensors file ({error}).") from error
-    flat = _flatten(_read_pickle(path))
-    return {released: tensor for name, tensor in flat.items() if (released := _released_key(name))}, {}
-
-
-def _read_pickle(path: Path) -> dict:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path.name} was refused: it holds more than tensors (a pickle that may run code) or is no PyTorch file. "
-            "Convert it to .safetensors where you trust it, or ask its author to."
-        ) from error
-    except (RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path.name} is truncated or not a PyTorch file.") from error
-    if not isinstance(state, dict):
-        raise ValueError(f"{path.name} holds no dictionary of tensors, so it is no IQA-Adapter.")
-    return state
-
-
-def _flatten(state: Mapping, prefix: str = "") -> dict[str, Tensor]:
-    flat = {}
-    for key, value in state.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        elif isinstance(value, Tensor):
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def _released_key(name: str) -> str | None:
     """The released name of a tensor, or None for one that is not the adapter's."""
     name = name.removeprefix("module.")
@@ -133,47 +101,89 @@ def _released_key(name: str) -> str | None:
     return name if name.startswith(tuple(PREFIXES.values())) else None
 
 
-def _projection(state: dict[str, Tensor], name: str) -> QualityProjection:
+def _projection_weights(state: dict[str, Tensor], tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The projection's tensors, still in the file, by the names of :class:`QualityProjection`, first layer first.
+
+    Raises:
+        ValueError: some are missing, or their shapes do not fit; ``tensors`` are all of the file, for the message.
+    """
     weights = {key.removeprefix("image_proj."): value for key, value in state.items() if key.startswith("image_proj.")}
     mlp = "proj.2.weight" in weights
-    first, last = ("proj.0.weight", "proj.2.weight") if mlp else ("proj.weight", "proj.weight")
-    if missing := [key for key in (first, last, "norm.weight") if key not in weights]:
+    first, last = ("proj.0", "proj.2") if mlp else ("proj", "proj")
+    if missing := [key for key in (f"{first}.weight", f"{last}.weight", "norm.weight") if key not in weights]:
+        kind = looks_like(tensors)
         raise ValueError(
-            f"{name} is no IQA-Adapter: image_proj.{missing[0]} is missing. An IP-Adapter, LoRA or checkpoint file "
-            "cannot be used here."
+            f"{name} is no IQA-Adapter: image_proj.{missing[0]} is missing. "
+            + (f"It looks like {kind}, which" if kind else "An IP-Adapter, LoRA or checkpoint file")
+            + " cannot be used here."
         )
-    width = len(weights["norm.weight"])
-    tokens, rest = divmod(len(weights[last]), width)
-    if rest or not tokens or weights[first].ndim != 2:
+    matrix, norm, rows = weights[f"{first}.weight"], weights["norm.weight"], weights[f"{last}.weight"]
+    width = len(norm) if norm.ndim == 1 else 0
+    outputs = len(rows) if rows.ndim == 2 else 0
+    if not width or not outputs or outputs % width or matrix.ndim != 2 or not matrix.numel():
         raise ValueError(
-            f"{name}: image_proj.{last} {tuple(weights[last].shape)} does not fit image_proj.norm.weight ({width},)."
+            f"{name}: image_proj.{last}.weight {tuple(rows.shape)} does not fit image_proj.norm.weight "
+            f"{tuple(norm.shape)}."
         )
-    projection = QualityProjection(weights[first].shape[1], tokens, width, len(weights[first]) if mlp else 0)
-    try:
-        projection.load_state_dict({key: value.float() for key, value in weights.items()})
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{name}: its quality projection is incomplete or misshapen. {reason}") from error
+    expected = {f"{first}.weight": tuple(matrix.shape), f"{first}.bias": (len(matrix),)}
+    if mlp:
+        expected |= {"proj.2.weight": (outputs, len(matrix)), "proj.2.bias": (outputs,)}
+    expected |= {"norm.weight": (width,), "norm.bias": (width,)}
+    for key in expected.keys() | weights.keys():
+        shape = tuple(weights[key].shape) if key in weights else None
+        if shape != expected.get(key) or weights[key].dtype.itemsize < 2 or not weights[key].is_floating_point():
+            raise ValueError(
+                f"{name}: its quality projection is incomplete or misshapen: image_proj.{shown(key)} is "
+                f"{'missing' if shape is None else f'{shape} {weights[key].dtype}'}, expected "
+                f"{expected.get(key, 'nothing of that name')} in floating point of at least 16 bits."
+            )
+    return {key: weights[key] for key in expected}
+
+
+def _projection(weights: dict[str, Tensor], path: Path) -> QualityProjection:
+    mlp, width = "proj.2.weight" in weights, len(weights["norm.weight"])
+    first, last = (weights[key] for key in (("proj.0.weight", "proj.2.weight") if mlp else ("proj.weight",) * 2))
+    with torch.device("meta"):  # the file's values take the place of initial ones
+        projection = QualityProjection(first.shape[1], len(last) // width, width, len(first) if mlp else 0)
+    fill(projection, {key: value.float() for key, value in weights.items()}, path, assign=True)
     return projection.requires_grad_(False).eval()
 
 
 def _layers(state: dict[str, Tensor], width: int, name: str) -> tuple[LayerWeights, ...]:
-    numbers = {int(key.split(".")[1]) for key in state if key.startswith("ip_adapter.")}
-    if not numbers:
+    parts = [key.split(".")[1] for key in state if key.startswith("ip_adapter.")]
+    if (wrong := next((part for part in parts if not NUMBER.fullmatch(part)), None)) is not None:
+        raise ValueError(f"{name}: ip_adapter.{shown(wrong)} has no layer number of 0 to 9999; the file is damaged.")
+    if not parts:
         raise ValueError(f"{name} is no IQA-Adapter: it has no ip_adapter.{{i}}.{KEY}.")
     layers = []
-    for number in range(1, max(numbers) + 1, 2):
+    for number in range(1, max(map(int, parts)) + 1, 2):
         pair = [state.get(f"ip_adapter.{number}.{part}") for part in (KEY, VALUE)]
         for part, weight in zip((KEY, VALUE), pair, strict=True):
             if weight is None:
                 raise ValueError(f"{name} is incomplete: ip_adapter.{number}.{part} is missing.")
-            if weight.ndim != 2 or weight.shape[1] != width or weight.shape != pair[0].shape:
+            if weight.ndim != 2 or weight.shape[1] != width or not len(weight) or weight.shape != pair[0].shape:
                 raise ValueError(
                     f"{name}: ip_adapter.{number}.{part} has shape {tuple(weight.shape)}, expected "
-                    f"({pair[0].shape[0]}, {width})."
+                    f"({pair[0].shape[0] if pair[0].ndim else 'C'}, {width})."
                 )
+            if not weight.is_floating_point():
+                raise ValueError(f"{name}: ip_adapter.{number}.{part} holds {weight.dtype}, no floating-point numbers.")
         layers.append(LayerWeights(*pair))
     return tuple(layers)
+
+
+def _described(text: str, inputs: int, layers: int, name: str) -> Metadata:
+    """Metadata of a file that has some, compared with its weights."""
+    metadata = Metadata.from_json(text, f"The metadata of {name}")
+    encoding = QualityEncoding(metadata.use_flag, metadata.positional_octaves)
+    if metadata.quality_width and encoding.width(metadata.quality_width) != inputs:
+        raise ValueError(
+            f"{name}: its metadata speaks of {metadata.quality_width} quality values, which makes "
+            f"{encoding.width(metadata.quality_width)} inputs, but its projection takes {inputs}. The file is damaged."
+        )
+    if metadata.sites and len(metadata.sites) != layers:
+        raise ValueError(f"{name}: its metadata names {len(metadata.sites)} sites, but it has {layers} layers.")
+    return metadata
 
 
 def _describe(bare: Metadata | None, inputs: int, name: str) -> Metadata:
@@ -183,6 +193,7 @@ def _describe(bare: Metadata | None, inputs: int, name: str) -> Metadata:
             f"{name} does not say which metrics it was trained on. Enter them in `metrics`, in training order "
             f"(for example `topiq_nr, laion_aes`); its projection takes {inputs} inputs. For a reference adapter, add "
             "metadata with `python iqa.py convert`."
+            + (" It may also be an IP-Adapter for pictures." if inputs in PICTURE_EMBEDDINGS else "")
         )
     try:
         use_flag, octaves = infer_encoding(inputs, bare.quality_width or inputs)

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 
 import torch
+from typing_extensions import TypedDict
 
+from ..files import Finite, Positive, read_json
 from ..quality.statistics import MetricStatistics, cc3m_statistics
 from .checkpoint import load_adapter, save_adapter
-from .metadata import Metadata
+from .metadata import Metadata, MetricEntry
 from .sites import family_name
 
 DTYPES = {"keep": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class _Moments(TypedDict, total=False):
+    """Of activations, as tables have them."""
+
+    mean: list[Finite]
+    std: list[Positive]
 
 
 def convert(options: argparse.Namespace) -> str:
@@ -24,10 +32,10 @@ def convert(options: argparse.Namespace) -> str:
     """
     known = dict(cc3m_statistics())
     if options.statistics:
-        given = map(MetricStatistics.from_json, json.loads(options.statistics.read_text()))
+        given = map(MetricStatistics.from_json, read_json(options.statistics, list[MetricEntry]))
         known |= {metric.name: metric for metric in given}
     metrics = tuple(known.get(name, MetricStatistics(name)) for name in options.metrics)
-    features = json.loads(options.feature_statistics.read_text()) if options.feature_statistics else {}
+    features = read_json(options.feature_statistics, _Moments) if options.feature_statistics else {}
     bare = Metadata(
         kind=options.kind,
         metrics=metrics,

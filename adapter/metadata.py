@@ -6,12 +6,62 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import ConfigDict, Field
+from typing_extensions import Required, TypedDict
+
+from ..files import Finite, Positive, Text, parse_json, shown
 from ..quality.statistics import MetricStatistics
 
 FORMAT_VERSION = 1
 HEADER_KEY = "iqa_adapter"  # entry of the safetensors header that holds the JSON
 KINDS = ("score", "reference")
+
+Flag = Annotated[bool, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True, ge=0)]
+Rank = Annotated[str, Field(strict=True, pattern=r"^\d{1,3}(\.\d+)?$")]
+Resize = Annotated[str, Field(strict=True, pattern=r"^(as is|[1-9]\d{0,4})?$")]
+
+
+class MetricEntry(TypedDict, total=False):
+    """A metric as files have it, see :class:`quality.statistics.MetricStatistics`."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # later versions may add some
+
+    name: Required[Annotated[str, Field(strict=True, min_length=1, max_length=200)]]
+    mean: Finite
+    std: Positive
+    percentiles: Annotated[dict[Rank, Finite], Field(max_length=1001)]
+    min: Finite
+    max: Finite
+    higher_is_better: Flag
+    aesthetic: Flag
+    protocol: Resize
+    missing: Whole
+
+
+class _Stored(TypedDict, total=False):
+    """Types and ranges of :class:`Metadata` in a file; what it lacks has its default."""
+
+    kind: Text
+    base_model: Text
+    use_flag: Flag
+    positional_octaves: Annotated[int, Field(strict=True, ge=0, le=32)]
+    metrics: Annotated[tuple[MetricEntry, ...], Field(max_length=1000)]
+    iqa_model: Text
+    layer: Text
+    pooling: Text
+    protocol: Resize
+    feature_mean: tuple[Finite, ...]
+    feature_std: tuple[Positive, ...]
+    origin: Annotated[str, Field(strict=True, max_length=100_000)]
+    version: Annotated[int, Field(strict=True, ge=1)]
+    sites: Annotated[tuple[Text, ...], Field(max_length=10_000)]
+
+
+class _Version(TypedDict, total=False):
+    version: Annotated[int, Field(strict=True, ge=1)]
 
 
 @dataclass(frozen=True)
@@ -20,9 +70,9 @@ class Metadata:
 
     Attributes:
         kind: ``"score"`` (conditioned on metric values) or ``"reference"`` (on activations of an IQA model).
-        base_model: family of the UNet it was trained on, as :func:`adapter.layers.family` names it; "" if unknown.
+        base_model: family of the UNet it was trained on, as :func:`.sites.family_name` names it; "" if unknown.
         use_flag: a constant 1.0 is appended to the quality input.
-        positional_octaves: L of the positional encoding; 0 for none.
+        positional_octaves: L of the positional encoding, 0...32; 0 for none.
         metrics: for score adapters, one per input in order; each may be given as a mapping, see
             :meth:`MetricStatistics.from_json`. One with only a ``name`` has unknown statistics.
         iqa_model, layer, pooling: for reference adapters, where the activations were taken.
@@ -31,6 +81,8 @@ class Metadata:
         feature_mean, feature_std: for reference adapters, per activation; empty means raw activations.
         origin: free text about how the adapter was made.
         version: of this format.
+        sites: names of the places where its layers attend, such as ``input.1.0``, in the file's order; empty where the
+            file does not say.
 
     Raises:
         ValueError: unknown kind, or a field that the kind needs is missing.
@@ -49,6 +101,7 @@ class Metadata:
     feature_std: tuple[float, ...] = ()
     origin: str = ""
     version: int = FORMAT_VERSION
+    sites: tuple[str, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "metrics", tuple(map(self._measured_at, self.metrics)))
@@ -56,12 +109,7 @@ class Metadata:
         if not self.protocol and len(resizes) == 1:
             object.__setattr__(self, "protocol", *resizes)
         if self.kind not in KINDS:
-            raise ValueError(f"Adapter metadata: kind must be 'score' or 'reference', not {self.kind!r}.")
-        if self.version > FORMAT_VERSION:
-            raise ValueError(
-                f"The adapter's metadata has format version {self.version}; this pack reads up to {FORMAT_VERSION}. "
-                "Update ComfyUI-IQA-Adapter."
-            )
+            raise ValueError(f"Adapter metadata: kind must be 'score' or 'reference', not {shown(self.kind)!r}.")
         if self.kind == "score" and not self.metrics:
             raise ValueError("Adapter metadata: a score adapter must name its metrics.")
         if self.kind == "reference" and not (self.iqa_model and self.layer and self.pooling):
@@ -88,20 +136,25 @@ class Metadata:
         return json.dumps(fields | {"metrics": [metric.to_json() for metric in self.metrics]})
 
     @classmethod
-    def from_json(cls, text: str) -> Metadata:
+    def from_json(cls, text: str, origin: object = "The adapter's metadata") -> Metadata:
         """Inverse of :meth:`to_json`; unknown fields are ignored, so that later versions may add some.
 
+        Args:
+            origin: where the text comes from, for messages.
+
         Raises:
-            ValueError: not JSON, or fields that contradict each other.
+            ValueError: not JSON, a value of a wrong type or out of its range, or fields that contradict each other.
         """
+        version = parse_json(text, _Version, origin).get("version", FORMAT_VERSION)  # first: later versions differ
+        if version > FORMAT_VERSION:
+            raise ValueError(
+                f"{shown(origin)} has format version {version}; this pack reads up to {FORMAT_VERSION}. "
+                "Update ComfyUI-IQA-Adapter."
+            )
+        fields = parse_json(text, _Stored, origin)
+        if fields.get("kind") != "reference" and not any("protocol" in metric for metric in fields.get("metrics", ())):
+            fields["protocol"] = ""  # version 0.1.0 wrote "512" into score adapters, whatever their pictures were
         try:
-            fields = json.loads(text)
-            known = {field.name for field in dataclasses.fields(cls)}
-            fields = {key: value for key, value in fields.items() if key in known}
-            for key in ("metrics", "feature_mean", "feature_std"):
-                fields[key] = tuple(fields.get(key, ()))
-            if not any("protocol" in metric for metric in fields["metrics"]) and fields.get("kind") != "reference":
-                fields["protocol"] = ""  # version 0.1.0 wrote "512" into score adapters, whatever their pictures were
             return cls(**fields)
-        except (TypeError, AttributeError) as error:
-            raise ValueError(f"The adapter's metadata cannot be understood: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{shown(origin)}: {shown(error)}") from error

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..adapter.tokens import QualityTokens
-from ..files import written_whole
+from ..files import read_tensors, write_torch
 from ..quickstart.iqa import load_iqa
 from ..quickstart.model import BASE_WEIGHTS, load_quickstart
 from ..quickstart.reader import ATTRIBUTES, AttributeReader, labels, load_reader
@@ -64,9 +64,8 @@ class Evaluation:
         if not file.exists():
             prompts = [prompt(scene) for scene in self.scenes]
             pictures = self.sample(prompts, range(len(prompts)), tokens, strength, name)
-            with written_whole(file) as temporary:
-                torch.save(pictures.half(), temporary)
-        return torch.load(file, weights_only=True).float()
+            write_torch(file, pictures.half())
+        return read_tensors(file).content.float()
 
     def _clean_scenes(self, first: int) -> torch.Tensor:
         """A clean scene of every prompt and seed, ``[N, 3, 64, 64]``."""

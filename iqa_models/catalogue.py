@@ -38,6 +38,10 @@ UNMEASURED = (0, 1024)  # bytes per picture and per pixel
 LICENCE = "pyiqa: PolyForm Noncommercial 1.0.0 and S-Lab 1.0, non-commercial; weights: terms of their authors"
 
 
+class NotInstalled(ValueError):
+    """The installed pyiqa does not have a metric of the catalogue."""
+
+
 @dataclass(frozen=True)
 class FeatureLayer:
     """Where a model's view of a picture can be read, just before it becomes a score.

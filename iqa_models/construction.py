@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ..files import WrongFile, shown
 from . import catalogue, taps, weights
 from .own_random import OwnRandomNumbers
 
@@ -34,11 +35,13 @@ def build(metric: str, files: Mapping[str, Path], tap: str = "") -> nn.Module:
     with OwnRandomNumbers(), torch.inference_mode(False), torch.no_grad():
         try:
             net = _own(entry, files) if entry.module else _of_pyiqa(entry, files)
-        except (RuntimeError, KeyError) as error:
+        except (WrongFile, catalogue.NotInstalled):
+            raise
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             if not files:
                 raise
-            names = ", ".join(str(path) for path in files.values())
-            reason = str(error).splitlines()[-1].strip()
+            names = ", ".join(shown(path) for path in files.values())
+            reason = shown((str(error) or type(error).__name__).splitlines()[-1].strip())
             raise ValueError(f"{names} does not hold the weights of {metric}: {reason}") from error
     taps.add_tap(net, tap)
     return net.eval().requires_grad_(False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from pathlib import Path
 from urllib.parse import urlparse
@@ -14,6 +13,7 @@ import folder_paths
 import requests
 from tqdm import tqdm
 
+from ..files import put_in_place
 from .weights import FOLDER, WeightFile
 
 BLOCK = 2**20  # bytes between two looks at the cancel button
@@ -45,7 +45,7 @@ def download(file: WeightFile) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         _fetch(file, part)
         _check(file, part)
-        os.replace(part, folder / file.name)
+        put_in_place(part, folder / file.name)
     except OSError as error:  # requests' errors are OSErrors, too
         raise DownloadError(
             f"{file.name} could not be fetched: {_reason(error, file)}. "

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import comfy.utils
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from typing_extensions import NotRequired, TypedDict
 
 from .. import files
 from ..quality.resize import AS_IS
@@ -197,6 +197,15 @@ def _rows(output, name: str) -> Tensor:
     return output if output.ndim == 3 else output.flatten(2).transpose(1, 2)
 
 
+class _Source(TypedDict):
+    """The header of a file of features."""
+
+    model: files.Text
+    layer: files.Text
+    pooling: files.Text
+    protocol: NotRequired[files.Text]
+
+
 def save_features(features: Features, path: str | Path) -> None:
     """Write a ``.safetensors`` file that says where the features were taken; an existing one is replaced whole."""
     facts = {"model": features.model, "layer": features.layer, "pooling": features.pooling}
@@ -208,17 +217,22 @@ def load_features(path: str | Path) -> Features:
     """Inverse of :func:`save_features`; the log says where a file does not tell how its pictures were scaled.
 
     Raises:
-        ValueError: not such a file.
+        FileNotFoundError: no such file.
+        WrongFile: it is none of IQA features, or damaged.
     """
+    content, header = files.read_tensors(path)
+    tensor = content.get("features") if isinstance(content, dict) else None
+    if not isinstance(tensor, Tensor) or HEADER_KEY not in header or not tensor.is_floating_point():
+        raise files.WrongFile(f"{files.shown(path)} is no file of IQA features. Save it with this pack.")
+    facts = files.parse_json(header[HEADER_KEY], _Source, path)
+    resize = facts.pop("protocol", "")
     try:
-        with safe_open(path, "pt") as file:
-            facts = json.loads(file.metadata()[HEADER_KEY])
-            resize = facts.pop("protocol", "")
-            features = Features(file.get_tensor("features").float(), **facts, resize=resize)
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no file of IQA features: {error}. Save it with this pack.") from error
+        features = Features(tensor.float(), **facts, resize=resize)
+    except ValueError as error:
+        raise files.WrongFile(f"{files.shown(path)}: {error}") from error
     if not features.resize:
         logging.warning(
-            "%s does not say how its pictures were scaled (version 0.1.0 did not); it is taken to fit.", path
+            "%s does not say how its pictures were scaled (version 0.1.0 did not); it is taken to fit.",
+            files.shown(path),
         )
     return features

@@ -19,13 +19,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+import scipy.io
 import torch
 import torchvision
 from torch import nn
 
 from . import weights
 from .architectures import import_architecture, importing_pyiqa
-from .catalogue import Entry
+from .catalogue import Entry, NotInstalled
+from .matlab import read_matlab
 
 with importing_pyiqa():
     import pyiqa.archs
@@ -48,12 +50,13 @@ def build(entry: Entry, files: Mapping[str, Path]) -> nn.Module:
     """The architecture of a metric of pyiqa; see :func:`.construction.build`.
 
     Raises:
-        ValueError: the installed pyiqa has no such metric, or a file is damaged or unsafe.
-        RuntimeError, KeyError: a file holds other weights.
+        NotInstalled: the installed pyiqa has no such metric.
+        WrongFile: a file is damaged or unsafe.
+        RuntimeError, KeyError, ...: a file holds other weights.
     """
     if entry.name not in DEFAULT_CONFIGS:
         installed = importlib.metadata.version("pyiqa")
-        raise ValueError(f"{entry.name} is not in the installed pyiqa {installed}; it came with pyiqa {entry.since}.")
+        raise NotInstalled(f"{entry.name} is not in the installed pyiqa {installed}; it came with pyiqa {entry.since}.")
     options = dict(DEFAULT_CONFIGS[entry.name]["metric_opts"])
     name = options.pop("type")
     import_architecture(name)
@@ -177,6 +180,7 @@ def _substitutes(files: _Files) -> list[tuple[object, object]]:
     hub = _View(torch.hub, load_state_dict_from_url=files.from_hub)
     substitutes = [
         (torch, _View(torch, load=files.content, hub=hub, jit=_View(torch.jit, load=files.regressor))),
+        (scipy, _View(scipy, io=_View(scipy.io, loadmat=read_matlab))),
         (torchvision.models, models),
         (torchvision, _View(torchvision, models=models)),
         (torch.hub.load_state_dict_from_url, files.from_hub),

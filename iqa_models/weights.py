@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 import folder_paths
-import safetensors
-import safetensors.torch
 import torch
 
-from . import torchscript
+from ..files import WrongFile, read_tensors, shown
 
 FOLDER = "iqa"  # key of ComfyUI's folder_paths
 WRAPPERS = ("params", "state_dict", "model_state_dict", "model")  # under which training scripts store a state dict
@@ -56,29 +51,15 @@ def missing(model: str, files: list[WeightFile]) -> FileNotFoundError:
 
 
 def read(path: Path) -> object:
-    """Content of a weight file on the CPU: tensors in dicts, lists or tuples.
-
-    ``.safetensors`` stay memory-mapped, and so do zipped ``.pth`` and ``.pt``, which are read with
-    ``weights_only=True``. Of a TorchScript archive only the tensors are taken.
+    """Content of a weight file on the CPU, mapped: tensors in dicts, lists or tuples; see :func:`..files.read_tensors`.
 
     Raises:
-        ValueError: the file is incomplete, or has code in it.
+        ValueError: the file is incomplete, has code in it, or is something else.
     """
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        if torchscript.is_torchscript(path):
-            return torchscript.read_tensors(path)
-        return torch.serialization.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        if not _names_code(error):
-            raise _damaged(path) from error
-        raise ValueError(
-            f"{path} is a pickle with code in it ({_first_line(error)}) and was not opened further. "
-            "Get a .safetensors or plain state-dict version of it."
-        ) from error
-    except (safetensors.SafetensorError, RuntimeError, EOFError, zipfile.BadZipFile, KeyError, StopIteration) as error:
-        raise _damaged(path) from error
+    content = read_tensors(path).content
+    if isinstance(content, Mapping) and not all(isinstance(key, str) for key in content):
+        raise WrongFile(f"{shown(path)} names its content by numbers, so it holds no weights. Get the right file.")
+    return content
 
 
 def state_dict(content: object, path: Path | str) -> Mapping[str, torch.Tensor]:
@@ -90,20 +71,9 @@ def state_dict(content: object, path: Path | str) -> Mapping[str, torch.Tensor]:
     while isinstance(content, Mapping):
         wrapper = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if wrapper is None:
-            return {key.removeprefix("module."): value for key, value in content.items()}
+            break
         content = content[wrapper]
-    raise ValueError(f"{path} holds no state dict. Delete it, and get the right file of that name.")
-
-
-def _damaged(path: Path) -> ValueError:
-    return ValueError(f"{path} ({os.path.getsize(path)} bytes) is damaged or incomplete. Delete it, and get it again.")
-
-
-def _names_code(error: pickle.UnpicklingError) -> bool:
-    return any(word in str(error) for word in ("Unsupported", "GLOBAL", "no place among tensors", "Can only"))
-
-
-def _first_line(error: Exception) -> str:
-    """What torch calls the unsafe part, without its advice on how to open the file all the same."""
-    lines = str(error).splitlines()
-    return next((line.strip() for line in lines if "GLOBAL" in line or "Unsupported" in line), lines[0]).split(". ")[0]
+    tensors = isinstance(content, Mapping) and any(isinstance(value, torch.Tensor) for value in content.values())
+    if not tensors or not all(isinstance(key, str) for key in content):
+        raise WrongFile(f"{shown(path)} holds no state dict. Delete it, and get the right file of that name.")
+    return {key.removeprefix("module."): value for key, value in content.items()}

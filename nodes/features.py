@@ -8,7 +8,7 @@ import folder_paths
 from comfy_api.latest import io, ui
 
 from ..iqa_models.features import Features, load_features, save_features
-from .schema import IQAFeaturesType, listed, schema
+from .schema import IQAFeaturesType, files_in, listed, schema
 
 FOLDER = "iqa_features"  # key of ComfyUI's folder_paths, and subfolder of its output folder
 
@@ -62,7 +62,7 @@ class IQALoadFeatures(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "features_name",
-                    options=folder_paths.get_filename_list(FOLDER),
+                    options=files_in(FOLDER),
                     tooltip=f"File in output/{FOLDER}/ or models/{FOLDER}/.",
                 )
             ],

@@ -16,7 +16,7 @@ from ..iqa_models import catalogue, weights
 from ..iqa_models.loading import load_iqa_model
 from ..quality.names import unknown_metric
 from ..quality.statistics import MetricStatistics, cc3m_statistics
-from .schema import IQAAdapterType, IQAModelType, advanced, listed, schema
+from .schema import IQAAdapterType, IQAModelType, advanced, files_in, listed, schema
 
 
 class IQAAdapterLoader(io.ComfyNode):
@@ -35,7 +35,7 @@ class IQAAdapterLoader(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "adapter_name",
-                    options=folder_paths.get_filename_list("iqa_adapter"),
+                    options=files_in("iqa_adapter"),
                     tooltip="File in models/iqa_adapter/ (.safetensors or .bin). It must fit the family of the "
                     "checkpoint: SD1.5, SD2 or SDXL.",
                 ),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
+from functools import cache
 
 import folder_paths
 from comfy_api.latest import io
 from torch import Tensor
+
+from ..files import is_utf8, shown
 
 CATEGORY = "IQA-Adapter"
 
@@ -54,7 +58,23 @@ def pictures(images: list[Tensor]) -> list[Tensor]:
     return [picture for batch in images for picture in batch]
 
 
+def files_in(folder: str) -> list[str]:
+    """Names of the files in a model folder, without those that are not UTF-8: nobody could print, log or send them."""
+    names = folder_paths.get_filename_list(folder)
+    for name in names:
+        if not is_utf8(name):
+            _say_once(f"{shown(name)} in models/{folder}/ is left out, since its name is not UTF-8. Rename it.")
+    return [name for name in names if is_utf8(name)]
+
+
+@cache
+def _say_once(message: str) -> None:
+    logging.warning(message)
+
+
 def listed(folder: str, name: str) -> bool | str:
     """Answer of ``validate_inputs`` to a file name: True, or that the model folder lacks it, and what it has."""
-    found = folder_paths.get_filename_list(folder)
-    return name in found or f"There is no {name} in models/{folder}/; found there: {', '.join(found) or 'nothing'}."
+    found = files_in(folder)
+    if name in found:
+        return True
+    return f"There is no {shown(name)} in models/{folder}/; found there: {', '.join(map(shown, found)) or 'nothing'}."

@@ -19,6 +19,7 @@ import comfy.utils
 import torch
 import torch.nn.functional as F
 
+from ..files import fill, read_tensors
 from .text_encoder import WIDTH, make_clip
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -129,21 +130,22 @@ def load_quickstart(
 
     Raises:
         FileNotFoundError: there are no weights in ``folder``.
+        ValueError: the file is damaged, or holds something else.
     """
     file = folder / BASE_WEIGHTS
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing; `python iqa.py build` trains and writes it.")
-    weights = comfy.utils.load_torch_file(str(file), safe_load=True)
+    weights, _ = read_tensors(file)
     text = comfy.utils.state_dict_prefix_replace(weights, {"text_encoder.": ""}, filter_keys=True)
     unet = comfy.utils.state_dict_prefix_replace(weights, {"unet.": ""}, filter_keys=True)
 
     base = make_unet()
-    base.diffusion_model.load_state_dict(unet)
+    fill(base.diffusion_model, unet, file)
     model = comfy.model_patcher.ModelPatcher(
         base,
         load_device=comfy.model_management.get_torch_device(),
         offload_device=comfy.model_management.unet_offload_device(),
     )
     clip = make_clip(embedding_directory)
-    clip.load_sd(text)
+    fill(clip.cond_stage_model.chunk_encoder.transformer, text, file)
     return model, clip, QuickstartVAE()

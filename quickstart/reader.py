@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ..files import fill
 from ..pictures.distortions import KINDS
 from .weights_file import read_weights
 from .world import BACKGROUND_COLOURS, COLOURS, SHAPES, SURFACES, TEXTURES, Scene
@@ -74,5 +75,5 @@ def load_reader(folder: Path) -> tuple[AttributeReader, dict]:
     """The trained reader in evaluation mode and the facts of its header."""
     weights, facts = read_weights(folder / READER_WEIGHTS)
     reader = AttributeReader()
-    reader.load_state_dict(weights)
+    fill(reader, weights, folder / READER_WEIGHTS)
     return reader.eval(), facts

@@ -6,8 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 try:
-    import resource
-except ImportError:  # Windows
+    except ImportError:  # Windows
     resource = None
 
 import comfy.model_base
@@ -97,17 +96,6 @@ class Watch(observer.Observer):
 
     def update(self, count):
         self.prepared += count
-
-
-@contextlib.contextmanager
-def full_disk(free: int) -> Iterator[None]:
-    """No file may grow beyond so many bytes: the system refuses the rest, as it does when the disk is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (free, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def fast_settings(**changes) -> settings.TrainingSettings:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import comfy.sd
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from ..files import write_tensors
+from ..files import read_tensors, write_tensors
 
 Tensors = dict[str, Tensor]
 
@@ -39,9 +39,13 @@ class Cache:
         digest = hashlib.blake2b(repr(parts).encode(), digest_size=20).hexdigest()
         path = self.folder / digest[:2] / f"{digest}.safetensors"
         with self._making:
-            if not path.is_file():
-                write_tensors(path, _half(make()))
-        return load_file(path)
+            if path.is_file():
+                try:
+                    return read_tensors(path).content
+                except ValueError:  # truncated, by a full disk or a machine that lost power
+                    logging.warning("%s is damaged and made again.", path)
+            write_tensors(path, _half(make()))
+        return read_tensors(path).content
 
 
 def _half(tensors: Tensors) -> Tensors:

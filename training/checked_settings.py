@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import yaml
 
+from ..files import shown
+
 TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "a list"}
 WIDTH = 110  # columns of the help
 
@@ -129,7 +131,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def read_yaml(text: str, origin: str, *classes: type[Checked]) -> list:
+def read_yaml(text: str | bytes, origin: str, *classes: type[Checked]) -> list:
     """Settings records from one flat YAML mapping; what it does not name keeps its default.
 
     Args:
@@ -143,7 +145,7 @@ def read_yaml(text: str, origin: str, *classes: type[Checked]) -> list:
     return make_settings(parse_mapping(text, origin), origin, *classes)
 
 
-def parse_mapping(text: str, origin: str) -> dict:
+def parse_mapping(text: str | bytes, origin: str) -> dict:
     """YAML lines of the form ``setting: value``.
 
     Raises:
@@ -151,8 +153,8 @@ def parse_mapping(text: str, origin: str) -> dict:
     """
     try:
         given = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{origin} is no valid YAML: {' '.join(str(error).split())}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: such a date, or such a number
+        raise ValueError(f"{origin} is no valid YAML: {shown(' '.join(str(error).split()))}") from error
     if not isinstance(given, dict):
         raise ValueError(f"{origin} must hold lines of the form `setting: value`.")
     return given
@@ -162,7 +164,7 @@ def make_settings(given: dict, origin: str, *classes: type[Checked]) -> list:
     """One record of each class from values by name; see :func:`read_yaml`."""
     fields = {cls: [field.name for field in dataclasses.fields(cls)] for cls in classes}
     known = [name for names in fields.values() for name in names]
-    if unknown := [str(name) for name in given if name not in known]:
+    if unknown := [shown(name) for name in given if name not in known]:
         raise ValueError(f"{origin}: unknown setting {', '.join(unknown)}; known are {', '.join(known)}.")
     return [cls(**{name: given[name] for name in names if name in given}) for cls, names in fields.items()]
 

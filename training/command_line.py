@@ -98,10 +98,7 @@ def _settings(arguments: argparse.Namespace) -> tuple[dict, str]:
     """Settings by name, and where they come from, for messages."""
     file, given, origin = arguments.settings, {}, "--set"
     if file:
-        try:
-            given, origin = parse_mapping(file.read_text(encoding="utf-8"), file.name), f"{file.name} and --set"
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{file} is no YAML file: it is not text in UTF-8.") from error
+        given, origin = parse_mapping(file.read_bytes(), file.name), f"{file.name} and --set"
     lines = "\n".join(entry.replace("=", ": ", 1) for entry in arguments.set)
     return given | parse_mapping(lines, "--set"), origin
 

@@ -106,7 +106,8 @@ class _Run:
     def adapter(self) -> Adapter:
         """The adapter as far as it has learnt."""
         base_model = self.metadata.base_model or family(self.objective.sites)
-        metadata = dataclasses.replace(self.metadata, base_model=base_model)
+        names = tuple(site.name for site in self.objective.sites)
+        metadata = dataclasses.replace(self.metadata, base_model=base_model, sites=names)
         return self.state.result.to_adapter(RESULT, metadata)
 
     def go(self, observer: Observer) -> None:

@@ -104,7 +104,7 @@ class RunRecord:
         try:
             fields = json.loads((folder / RECORD).read_text(encoding="utf-8")) | {"pictures": _read_pictures(folder)}
             return cls(**{field.name: fields[field.name] for field in dataclasses.fields(cls)})
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ValueError(f"{folder / RECORD} is damaged; delete it to go on without comparing.") from error
 
     def check(self, before: RunRecord, folder: Path) -> None:
@@ -165,7 +165,7 @@ def _read_pictures(folder: Path) -> dict[str, list]:
     path = folder / PICTURES
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged; delete it and {RECORD} to go on without comparing.") from error
 
 

@@ -8,12 +8,14 @@ import json
 import logging
 import math
 import zipfile
+import zlib
 from pathlib import Path
 
 import torch
 from torch import nn
+from typing_extensions import TypedDict
 
-from ..files import write_text, written_whole
+from ..files import parse_json, read_tensors, shown, write_text, write_torch
 from .settings import TrainingSettings
 from .trainable import TrainableAdapter
 
@@ -88,12 +90,9 @@ class TrainingState:
         }
         path = folder / CHECKPOINT
         try:
-            with written_whole(path) as temporary:
-                torch.save(state, temporary)
-                if path.is_file():
-                    path.replace(folder / PREVIOUS)
-        except (OSError, RuntimeError) as error:  # a full disk is a RuntimeError of torch's writer
-            reason = getattr(error, "strerror", None) or "the disk is full, or the file may not grow"
+            write_torch(path, state, keep=folder / PREVIOUS)
+        except OSError as error:
+            reason = getattr(error.__cause__, "strerror", None) or "the disk is full, or the file may not grow"
             kept = f"goes on from step {steps_done(folder)}" if has_checkpoint(folder) else "begins again"
             raise OSError(
                 f"The checkpoint of step {self.step} could not be written to {folder} ({reason}). Make room and start "
@@ -127,7 +126,15 @@ class TrainingState:
                 module.load_state_dict(state[name])
         except RuntimeError as error:
             raise ValueError(f"{folder} was trained for another UNet or other quality inputs. {ADVICE}") from error
-        self.optimizer.load_state_dict(state["optimizer"])
+        except (AttributeError, LookupError, TypeError) as error:
+            raise _damaged(folder, [CHECKPOINT]) from error
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise _damaged(folder, [CHECKPOINT]) from error
+        for weight, moments in self.optimizer.state.items():
+            if any(value.ndim and value.shape != weight.shape for value in moments.values()):
+                raise _damaged(folder, [CHECKPOINT])
         self.step = state["step"]
         last = self.optimizer.param_groups[0]["lr"]
         self._has_fallen = last == self.settings.late_learning_rate != self.settings.learning_rate
@@ -200,17 +207,22 @@ def _read(folder: Path, mmap: bool = False) -> dict:
         try:
             if not mmap:
                 _check_sums(path)
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-            keys = {"step", "settings", "samples_per_step", "optimizer", "adapter"}
-            if not keys <= state.keys():
-                raise ValueError(f"{path} lacks {', '.join(sorted(keys - state.keys()))}")
-        except Exception:  # torch names no common class for what a truncated file can raise
+            state, _ = read_tensors(path, mapped=mmap)
+            kinds = {"step": int, "settings": dict, "samples_per_step": int, "optimizer": dict, "adapter": dict}
+            wrong = not isinstance(state, dict) or any(type(state.get(key)) is not kinds[key] for key in kinds)
+            if wrong or state["step"] < 0:
+                raise ValueError(f"{path} is no checkpoint.")
+        except (ValueError, OSError, zipfile.BadZipFile, zlib.error):
             damaged.append(path.name)
             continue
         if damaged:
             logging.warning("%s of %s is damaged; %s is used instead.", damaged[0], folder, path.name)
         return state
-    raise ValueError(f"{' and '.join(damaged)} of {folder} cannot be read: damaged. Therefore {WAYS_ON}")
+    raise _damaged(folder, damaged)
+
+
+def _damaged(folder: Path, names: list[str]) -> ValueError:
+    return ValueError(f"{' and '.join(names)} of {shown(folder)} cannot be read: damaged. Therefore {WAYS_ON}")
 
 
 def _check_sums(path: Path) -> None:
@@ -225,7 +237,7 @@ class LossLog:
 
     def __init__(self, folder: Path, step: int):
         path = folder / LOSSES
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:step] if path.is_file() else []
+        lines = _lines(path)[:step] if path.is_file() else []
         write_text(path, "".join(lines))
         self._file = path.open("a", buffering=1, encoding="utf-8")
 
@@ -237,6 +249,21 @@ class LossLog:
 
 
 def read_losses(folder: Path) -> tuple[list[int], list[float]]:
-    """Steps and losses of a run so far."""
-    entries = [json.loads(line) for line in (folder / LOSSES).read_text(encoding="utf-8").splitlines()]
+    """Steps and losses of a run so far.
+
+    Raises:
+        ValueError: a line is none of a run.
+    """
+    entries = [parse_json(line, _Loss, folder / LOSSES) for line in _lines(folder / LOSSES)]
     return [entry["step"] for entry in entries], [entry["loss"] for entry in entries]
+
+
+class _Loss(TypedDict):
+    step: int
+    loss: float  # NaN where a training diverged
+
+
+def _lines(path: Path) -> list[str]:
+    """Whole lines; a process that is killed may leave half of one."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    return [line for line in lines if line.endswith("\n")]

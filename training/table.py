@@ -15,22 +15,53 @@ A table is a folder:
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from pydantic import ConfigDict, Field
 from torch import Tensor
+from typing_extensions import TypedDict
 
+from ..files import (
+    Finite,
+    Positive,
+    Text,
+    WrongFile,
+    read_json,
+    read_tensors,
+    shown,
+    write_json,
+    write_tensors,
+    written_whole,
+)
 from ..iqa_models import catalogue
 from ..optional import needed
 from ..quality.names import unknown_metric
 from ..quality.statistics import MetricStatistics
+from .columns import read_columns
 
 CONTENTS, STATISTICS, UNREADABLE = "table.json", "statistics.json", "unreadable.txt"
+
+
+class _Described(TypedDict):
+    """A metric in ``statistics.json``; the rest is looked at where it is used."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")
+
+    name: Text
+
+
+class _Scored(TypedDict):
+    metrics: list[_Described]
+
+
+class _Moments(TypedDict):
+    count: int
+    mean: list[Finite]
+    std: list[Positive]
 
 
 @dataclass(frozen=True)
@@ -44,11 +75,11 @@ class Contents:
         layer, pooling: of activations.
     """
 
-    kind: str
-    models: tuple[str, ...]
-    protocol: str
-    layer: str = ""
-    pooling: str = ""
+    kind: Literal["score", "reference"]
+    models: Annotated[tuple[Text, ...], Field(min_length=1, max_length=1000)]
+    protocol: Text
+    layer: Text = ""
+    pooling: Text = ""
 
     def write(self, folder: Path) -> None:
         """Begin a table, or make sure that the one in the folder holds the same.
@@ -58,7 +89,7 @@ class Contents:
         """
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / CONTENTS).is_file():
-            write_json(dataclasses.asdict(self), folder / CONTENTS)
+            write_json(folder / CONTENTS, dataclasses.asdict(self))
         elif (there := Contents.read(folder)) != self:
             raise ValueError(f"{folder} already holds a table of {there}, not of {self}. Choose another name.")
 
@@ -70,11 +101,11 @@ class Contents:
             ValueError: the folder holds no table.
         """
         try:
-            fields = json.loads((folder / CONTENTS).read_text())
-            return cls(**fields | {"models": tuple(fields["models"])})
-        except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{folder} holds no table of scores ({error}). Make one: Score Dataset, or `iqa.py score`."
+            return read_json(folder / CONTENTS, cls)
+        except (OSError, ValueError) as error:
+            raise WrongFile(
+                f"{shown(folder)} holds no table of scores ({shown(error)}). Make one: Score Dataset, or "
+                "`iqa.py score`."
             ) from error
 
     def __str__(self) -> str:
@@ -104,28 +135,31 @@ class Rows:
         columns = {"key": self.keys, "width": self.sizes[:, 0].numpy(), "height": self.sizes[:, 1].numpy()}
         path = folder / f"{number:06d}.parquet"
         if contents.kind == "reference":
-            partial = path.with_suffix(".safetensors.part")
-            save_file({"features": self.values.half().contiguous()}, partial)
-            os.replace(partial, path.with_suffix(".safetensors"))
+            write_tensors(path.with_suffix(".safetensors"), {"features": self.values.half()})
         else:
             columns |= {name: column.numpy() for name, column in zip(contents.models, self.values.T, strict=True)}
-        partial = path.with_suffix(".parquet.part")
-        parquet.write_table(pyarrow.table(columns), partial)
-        os.replace(partial, path)
+        with written_whole(path) as temporary:
+            parquet.write_table(pyarrow.table(columns), temporary)
 
     @classmethod
     def read(cls, path: Path, contents: Contents) -> Rows:
-        """Inverse of :meth:`write`."""
-        with needed("pyarrow"):
-            import pyarrow.parquet as parquet
-        table = parquet.read_table(path)
-        sizes = torch.stack([torch.from_numpy(table[name].to_numpy().copy()) for name in ("width", "height")], 1)
-        if contents.kind == "reference":
-            values = load_file(path.with_suffix(".safetensors"))["features"]
-        else:
-            columns = [torch.from_numpy(table[name].to_numpy().astype(np.float32)) for name in contents.models]
-            values = torch.stack(columns, 1)
-        return cls(table["key"].to_pylist(), sizes, values)
+        """Inverse of :meth:`write`.
+
+        Raises:
+            FileNotFoundError: of activations, the file beside it.
+            WrongFile: one is damaged, or not of such a table.
+        """
+        columns = dict.fromkeys(contents.models, float) if contents.kind == "score" else {}
+        keys, width, height, *scores = read_columns(path, {"key": str, "width": int, "height": int, **columns})
+        keys = keys.tolist()
+        sizes = torch.from_numpy(np.stack([width, height], 1).astype(np.int64))
+        if contents.kind == "score":
+            return cls(keys, sizes, torch.from_numpy(np.stack(scores, 1).astype(np.float32)))
+        content, _ = read_tensors(path.with_suffix(".safetensors"))
+        values = content.get("features") if isinstance(content, dict) else None
+        if not isinstance(values, Tensor) or values.ndim != 2 or len(values) != len(keys) or not values.numel():
+            raise WrongFile(f"{shown(path)} has no activations beside it, or not as many. Score these pictures again.")
+        return cls(keys, sizes, values)
 
 
 def shards(folder: Path) -> list[Path]:
@@ -135,9 +169,7 @@ def shards(folder: Path) -> list[Path]:
 
 def keys(folder: Path) -> set[str]:
     """Of the pictures that were scored."""
-    with needed("pyarrow"):
-        import pyarrow.parquet as parquet
-    return {key for path in shards(folder) for key in parquet.read_table(path, columns=["key"])["key"].to_pylist()}
+    return {key for path in shards(folder) for key in read_columns(path, {"key": str})[0].tolist()}
 
 
 def unanswered(folder: Path) -> list[str]:
@@ -160,13 +192,13 @@ def measure(folder: Path) -> None:
     contents = Contents.read(folder)
     parts = (Rows.read(path, contents).values.numpy().astype(np.float64) for path in shards(folder))
     if contents.kind == "reference":
-        write_json(_moments(parts), folder / STATISTICS)
+        write_json(folder / STATISTICS, _moments(parts))
     else:
         columns = np.concatenate(list(parts)).T
         known = [_statistics(name, column, contents.protocol)
                  for name, column in zip(contents.models, columns, strict=True)]  # fmt: skip
         stored = [{**metric.to_json(), "missing": metric.missing} for metric in known]
-        write_json({"metrics": stored}, folder / STATISTICS)
+        write_json(folder / STATISTICS, {"metrics": stored})
 
 
 def _statistics(name: str, values: np.ndarray, resize: str) -> MetricStatistics:
@@ -218,7 +250,7 @@ class ScoredTable:
         """Read a finished table.
 
         Raises:
-            ValueError: the folder holds none, or scoring has not finished.
+            ValueError: the folder holds none, scoring has not finished, or a file of it is damaged.
         """
         folder = Path(folder)
         contents = Contents.read(folder)
@@ -230,7 +262,8 @@ class ScoredTable:
             torch.cat([part.sizes for part in parts]),
             torch.cat([part.values for part in parts]),
         )
-        return cls(folder, contents, rows, json.loads((folder / STATISTICS).read_text()))
+        statistics = read_json(folder / STATISTICS, _Scored if contents.kind == "score" else _Moments)
+        return cls(folder, contents, rows, statistics)
 
     def metrics(self, names: tuple[str, ...] = ()) -> list[MetricStatistics]:
         """Statistics of the named metrics, of all without a name.
@@ -254,10 +287,3 @@ class ScoredTable:
                     "learn from them; leave the metric out or score other pictures."
                 )
         return known
-
-
-def write_json(data: dict, path: Path) -> None:
-    """Through a temporary file."""
-    partial = path.with_name(f"{path.name}.part")
-    partial.write_text(json.dumps(data, indent=1))
-    os.replace(partial, path)

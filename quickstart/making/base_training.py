@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ...files import written_whole
+from ...files import read_tensors, write_torch
 from ...pictures.distortions import distort_randomly
 from ..model import BASE_WEIGHTS, SpaceToDepth
 from ..text_encoder import tokenize
@@ -127,7 +127,7 @@ class BaseTraining:
         self.seconds = facts["steps"] * facts["seconds_per_step"]
 
     def _resume(self) -> None:
-        state = torch.load(self.file, weights_only=True)
+        state = read_tensors(self.file, mapped=False).content
         self.model.weights.load_state_dict(state["weights"])
         self.model.companion.load_state_dict(state["companion_weights"])
         for name, optimizer in self.optimizers.items():
@@ -144,8 +144,7 @@ class BaseTraining:
             "average": self.average,
             **{name: getattr(self, name) for name in self.COUNTERS},
         }
-        with written_whole(self.file) as temporary:
-            torch.save(state, temporary)
+        write_torch(self.file, state)
 
     def facts(self) -> dict:
         """What the header of the weights records about the training."""

@@ -19,7 +19,7 @@ from torch import nn
 from torchvision.transforms.functional import resize
 from tqdm import tqdm
 
-from ...files import written_whole
+from ...files import read_tensors, write_torch
 from ...iqa_models import construction
 from ...pictures.distortions import KINDS, distort_randomly
 from ...pictures.photos import photo_crops
@@ -64,8 +64,7 @@ def make_iqa_data(file: Path, make_clean: Callable[[], torch.Tensor], seed: int,
         originals = clean[start : start + batch]
         pictures, kinds, severity = distort_randomly(originals, 1 / len(KINDS), generator)
         parts.append(((pictures * 255).round().byte(), kinds, severity, target(pictures, originals)))
-    with written_whole(file) as temporary:
-        torch.save([torch.cat(column) for column in zip(*parts, strict=True)], temporary)
+    write_torch(file, [torch.cat(column) for column in zip(*parts, strict=True)])
 
 
 class _Heads(nn.Module):
@@ -111,7 +110,7 @@ def train_iqa(work: Path, epochs: int, pictures: int = 5000, batch: int = 64) ->
 
     torch.manual_seed(5)
     heads = _Heads().train()
-    data = torch.load(work / "iqa_train.pt", weights_only=True)
+    data = read_tensors(work / "iqa_train.pt").content
     optimizer = torch.optim.AdamW(heads.parameters(), 3e-3, weight_decay=1e-3)
     total = epochs * (len(data[0]) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total)
@@ -150,7 +149,7 @@ def measure(heads: _Heads, file: Path) -> dict:
         Spearman's ρ of score and target, among all pictures and within each kind; how often the kind is right; and the
         correlation of estimated and true severities, mean over the kinds.
     """
-    images, kinds, severity, target = torch.load(file, weights_only=True)
+    images, kinds, severity, target = read_tensors(file).content
     outputs = [heads(part.float() / 255) for part in images.split(100)]
     scores, logits, severities = (torch.cat(column) for column in zip(*outputs, strict=True))
     within, correlations = {}, []

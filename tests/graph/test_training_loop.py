@@ -11,6 +11,7 @@ import pytest
 import torch
 import training_models
 from comfy.model_base import ModelType
+from full_disk import full_disk
 from sampling import cfg_guider, denoise_once
 
 from iqa_adapter.adapter import apply, checkpoint, tokens
@@ -183,11 +184,11 @@ needs_limits = pytest.mark.skipif(training_models.resource is None, reason="need
 
 @needs_limits
 def test_full_disk_keeps_the_checkpoints_before(tmp_path):
-    with training_models.full_disk(10_000), pytest.raises(OSError, match="step 6 could not .* full.* it begins again"):
+    with full_disk(10_000), pytest.raises(OSError, match="step 6 could not .* full.* it begins again"):
         train(tmp_path / "new")
     train(tmp_path, steps=2, late_from=1.0)
     kept = {path.name: path.read_bytes() for path in tmp_path.glob("*.pt")}
-    with training_models.full_disk(10_000), pytest.raises(OSError, match="Make room .* it goes on from step 2"):
+    with full_disk(10_000), pytest.raises(OSError, match="Make room .* it goes on from step 2"):
         train(tmp_path, steps=4, late_from=1.0)
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.pt")} == kept
     assert not list(tmp_path.glob(".*.part"))

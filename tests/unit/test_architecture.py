@@ -8,7 +8,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("adapter", "evaluation", "figures", "guidance", "iqa_models", "nodes", "pictures", "quality", "quickstart",
          "training")  # fmt: skip
-GROUND = ("quality", "pictures", "figures", "files", "inference_mode", "optional")
+FILES = ("files", "inference_mode", "optional", "tensor_files", "torch_pickle", "wrong_files")  # at the root
+GROUND = ("quality", "pictures", "figures", *FILES)
 LEVELS = (  # a room may know its own and lower ones
     GROUND,
     ("adapter", "iqa_models"),
@@ -23,7 +24,7 @@ LONGEST = 300  # lines of a file without a reason in its head
 
 def sources() -> list[Path]:
     rooms = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
-    return [*rooms, ROOT / "files.py", ROOT / "inference_mode.py", ROOT / "optional.py", ROOT / "__init__.py"]
+    return [*rooms, *(ROOT / f"{name}.py" for name in FILES), ROOT / "__init__.py"]
 
 
 def module_of(path: Path) -> str:

@@ -195,7 +195,7 @@ def test_a_bare_file_needs_its_metrics(adapter, tmp_path):
         ('{"kind": "reference"}', "must name its iqa_model"),
         ('{"version": 2, "metrics": [{"name": "a"}]}', "Update ComfyUI-IQA-Adapter"),
         ("[1]", "cannot be understood"),
-        ("{", "Expecting"),
+        ("{", "EOF while parsing"),
     ],
 )
 def test_contradicting_metadata_is_refused(text, message):

@@ -116,7 +116,7 @@ def test_a_pickle_with_code_never_runs(folder, state, legacy):
         (folder / CNNIQA).write_bytes(pickle.dumps(harmful))
     else:
         torch.save(harmful, folder / CNNIQA)
-    with refusal(rf"{CNNIQA} is a pickle with code in it .*was not opened further\. Get a \.safetensors"):
+    with refusal(rf"{CNNIQA} \(\d+ bytes\) is a pickle with code in it .*was not opened further\. Get a \.safetensors"):
         loading.load_iqa_model("cnniqa")
     assert not (folder / "harm").exists()
 
@@ -131,7 +131,7 @@ def test_truncated_files(folder, state, suffix, share):
         safetensors.torch.save_file(state, path)
     size = int(path.stat().st_size * share)
     os.truncate(path, size)
-    with refusal(rf"{path.name} \({size} bytes\) is damaged or incomplete\. Delete it, and get it again"):
+    with refusal(rf"{path.name} \({size} bytes\) is truncated or damaged: .*Delete it, and get it again"):
         loading.load_iqa_model("cnniqa")
 
 
@@ -178,7 +178,7 @@ def test_a_torchscript_archive_with_code_never_runs(folder):
     with zipfile.ZipFile(folder / CNNIQA, "w") as archive:
         archive.writestr("archive/constants.pkl", pickle.dumps(()))
         archive.writestr("archive/data.pkl", pickle.dumps({"weight": Harmful(folder)}, protocol=2))
-    with refusal(rf"{CNNIQA} is a pickle with code in it \((posix|nt)\.mkdir has no place among tensors\)"):
+    with refusal(rf"{CNNIQA} .* is a pickle with code in it \((posix|nt)\.mkdir has no place among tensors\)"):
         loading.load_iqa_model("cnniqa")
     assert not (folder / "harm").exists()
 
