@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
-try:
-    except ImportError:  # Windows
-    resource = None
-
 import comfy.model_base
 import comfy.model_patcher
 import comfy.supported_models
