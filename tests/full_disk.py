@@ -1,8 +1,12 @@
 """A disk that is full for this process."""
 
 import contextlib
-import resource
 from collections.abc import Iterator
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 
 @contextlib.contextmanager

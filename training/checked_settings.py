@@ -127,7 +127,11 @@ def _as_number(value: object, kind: type) -> object:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    """Lists within lists are cut: YAML can name one of them many times, and each of those many times again."""
+    entries = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    if any(isinstance(entry, (list, tuple, dict)) for entry in entries):
+        return f"a {type(value).__name__} of lists"
+    text = shown(repr(value))
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

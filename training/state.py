@@ -209,10 +209,12 @@ def _read(folder: Path, mmap: bool = False) -> dict:
                 _check_sums(path)
             state, _ = read_tensors(path, mapped=mmap)
             kinds = {"step": int, "settings": dict, "samples_per_step": int, "optimizer": dict, "adapter": dict}
-            wrong = not isinstance(state, dict) or any(type(state.get(key)) is not kinds[key] for key in kinds)
-            if wrong or state["step"] < 0:
+            if not isinstance(state, dict) or any(type(state.get(key)) is not kinds[key] for key in kinds):
                 raise ValueError(f"{path} is no checkpoint.")
-        except (ValueError, OSError, zipfile.BadZipFile, zlib.error):
+            weights = [*state["adapter"].values(), *(state.get("average") or {}).values()]
+            if state["step"] < 0 or not all(isinstance(weight, torch.Tensor) for weight in weights):
+                raise ValueError(f"{path} is no checkpoint.")
+        except (AttributeError, ValueError, OSError, zipfile.BadZipFile, zlib.error):
             damaged.append(path.name)
             continue
         if damaged:

@@ -16,6 +16,7 @@ import torch
 import training_models
 import training_pictures
 import yaml
+from full_disk import full_disk
 
 import comfyui_runtime
 import iqa
@@ -190,7 +191,7 @@ def test_out_of_memory_ends_in_one_sentence(scored, adapters, tmp_path, capsys, 
 @pytest.mark.skipif(training_models.resource is None, reason="needs limits on the size of files")
 @pytest.mark.parametrize("free", [100, 20_000])
 def test_a_full_disk_ends_in_one_sentence(scored, adapters, tmp_path, capsys, free):
-    with training_models.full_disk(free):
+    with full_disk(free):
         status = train(scored, tmp_path, "steps=1", "batch_size=2")
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert status == 1 and error.startswith("error: ") and "enforce fail" not in error, error
