@@ -12,7 +12,7 @@ from ..iqa_models.loading import IQAModel
 from ..pictures.reading import find_pictures
 from ..quality.resize import RESIZES
 from ..training.names import check_name
-from ..training.score_set import score_dataset
+from ..training.score_set import Scorer, score_dataset
 from ..training.table import ScoredTable
 from .schema import IQAModelType, resize_input, schema
 
@@ -86,7 +86,7 @@ class IQAScoreDataset(io.ComfyNode):
         found = find_pictures(in_input_folder(pictures))
         models = [model for model in (iqa_model, model_2, model_3, model_4) if model is not None]
         folder = Path(folder_paths.get_output_directory()) / TABLES / name
-        score_dataset(found, models, folder, kind == ACTIVATIONS, protocol, progress=comfy.utils.ProgressBar)
+        score_dataset(found, Scorer(models, protocol, kind == ACTIVATIONS), folder, progress=comfy.utils.ProgressBar)
         table = ScoredTable.read(folder)
         summary = f"{len(table.rows.keys)} of {len(found)} pictures: {table.contents}"
         return io.NodeOutput(str(folder), summary, ui={"text": [f"{summary}\n{folder}"]})

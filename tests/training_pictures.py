@@ -15,7 +15,7 @@ from PIL import Image
 
 from iqa_adapter.iqa_models.loading import load_iqa_model
 from iqa_adapter.pictures.reading import find_pictures
-from iqa_adapter.training.score_set import score_dataset
+from iqa_adapter.training.score_set import Scorer, score_dataset
 
 
 def write(folder: Path, count: int) -> Path:
@@ -40,4 +40,4 @@ if __name__ == "__main__":
     models = [load_iqa_model(name) for name in ("piqe", "entropy")]
     found = find_pictures(photos)
     options = {"progress": lambda total: Slow()} if slow else {}
-    score_dataset(found, models, table, protocol="as is", shard_size=2, **options)
+    score_dataset(found, Scorer(models, "as is"), table, shard_size=2, **options)

@@ -13,7 +13,7 @@ from iqa_adapter.pictures.reading import Picture, find_pictures
 from iqa_adapter.quickstart.model import load_quickstart
 from iqa_adapter.training.dataset import Models
 from iqa_adapter.training.run import Run, train_on_pictures
-from iqa_adapter.training.score_set import score_dataset
+from iqa_adapter.training.score_set import Scorer, score_dataset
 from iqa_adapter.training.settings import RunSettings
 from iqa_adapter.training.table import ScoredTable
 
@@ -37,7 +37,8 @@ def scored(photos: Path, table: Path, *metrics: str, resize: str = "as is") -> S
     if not photos.exists():
         training_pictures.write(photos, 6)
     found = find_pictures(photos)
-    score_dataset(found, [load_iqa_model(name) for name in metrics or ("entropy",)], table, protocol=resize)
+    models = [load_iqa_model(name) for name in metrics or ("entropy",)]
+    score_dataset(found, Scorer(models, resize), table)
     return found, ScoredTable.read(table)
 
 

@@ -26,7 +26,7 @@ from .names import check_name
 from .observer import Observer, TrainingStopped
 from .processes import is_main
 from .run import Run, own_size, train_on_pictures
-from .score_set import score_dataset
+from .score_set import Scorer, score_dataset
 from .settings import RunSettings
 from .table import ScoredTable
 
@@ -64,17 +64,13 @@ def _score(arguments: argparse.Namespace, terminal: _Terminal) -> str:
     pictures = find_pictures(arguments.pictures)
     names = arguments.metrics or [arguments.features]
     with memory_errors("scoring", "free memory, or choose a smaller --resize"):
-        score_dataset(
-            pictures,
-            [load_iqa_model(name) for name in names],
-            arguments.table,
-            features=arguments.features is not None,
-            protocol=arguments.resize,
-            layer=arguments.layer,
-            pooling=arguments.pooling,
-            progress=lambda total: terminal.bar(total, "scoring", "score"),
-            shard_size=arguments.shard_size,
-        )
+        models, of_layer = [load_iqa_model(name) for name in names], (arguments.layer, arguments.pooling)
+        scorer = Scorer(models, arguments.resize, arguments.features is not None, *of_layer)
+
+        def bar(total: int) -> tqdm:
+            return terminal.bar(total, "scoring", "score")
+
+        score_dataset(pictures, scorer, arguments.table, bar, arguments.shard_size)
     table = ScoredTable.read(arguments.table)
     return f"{len(table.rows.keys)} of {len(pictures)} pictures: {table.contents} in {arguments.table}"
 

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
 
 import comfy.model_management
 import torch
@@ -21,6 +20,7 @@ from ..optional import needed
 from ..pictures.reading import Picture
 from ..quality.resize import AS_IS
 from . import table
+from .observer import Progress, Silent
 from .table import Contents, Rows
 
 SHARD = 1000  # pictures; a kill loses what was scored since the last shard, cancelling loses nothing
@@ -28,21 +28,11 @@ GROUP = 32  # pictures read together, of which those of one size are scored toge
 READERS = 8  # threads that decode pictures
 
 
-class Progress(Protocol):
-    """A ComfyUI ``ProgressBar`` or a tqdm bar."""
-
-    def update(self, count: int) -> object: ...
-
-
 def score_dataset(
     pictures: Sequence[Picture],
-    models: Sequence[IQAModel],
+    scorer: Scorer,
     folder: str | Path,
-    features: bool = False,
-    protocol: str = "512",
-    layer: str = "",
-    pooling: str = "",
-    progress: Callable[[int], Progress] = lambda total: _Silent(),
+    progress: Callable[[int], Progress] = lambda total: Silent(),
     shard_size: int = SHARD,
 ) -> Path:
     """Score pictures, or go on scoring.
@@ -53,11 +43,8 @@ def score_dataset(
     model has no answer, which have a row with NaN.
 
     Args:
-        models: one column each; for ``features`` exactly one.
+        scorer: what is measured.
         folder: of the table, see :mod:`.table`.
-        features: write activations in place of scores.
-        protocol: how pictures are resized, see :mod:`..quality.resize`.
-        layer, pooling: of activations, see :func:`..iqa_models.features.extract_features`.
         progress: makes the bar of this process from its number of pictures times models.
 
     Returns:
@@ -66,13 +53,10 @@ def score_dataset(
     Raises:
         ValueError: nothing can be scored, the folder holds another table, or the layer gives no vectors.
     """
-    if features and len(models) != 1:
-        raise ValueError(f"A table of activations is of one IQA model, not of {len(models)}.")
     device = comfy.model_management.get_torch_device()
     with needed("accelerate"):
         from accelerate import PartialState
     processes = PartialState(cpu=device.type == "cpu")
-    scorer = _Scorer(models, features, protocol, layer, pooling)
     folder = Path(folder)
     contents = scorer.contents(pictures)
     with processes.main_process_first():
@@ -83,7 +67,7 @@ def score_dataset(
     left = [picture for picture in pictures if picture.key not in done]
     parts = list(enumerate((left[i : i + shard_size] for i in range(0, len(left), shard_size)), first))
     mine = parts[processes.process_index :: processes.num_processes]
-    bar = progress(len(models) * sum(len(part) for _, part in mine))
+    bar = progress(len(scorer.models) * sum(len(part) for _, part in mine))
     for number, part in mine:
         scorer.write_shard(part, folder, number, bar)
     processes.wait_for_everyone()
@@ -93,15 +77,29 @@ def score_dataset(
     return folder
 
 
-class _Silent:
-    def update(self, count: int) -> None:
-        pass
+class Scorer:
+    """IQA models and how they are asked.
 
+    Args:
+        models: one column each; for ``features`` exactly one.
+        protocol: how pictures are resized, see :mod:`..quality.resize`.
+        features: take activations in place of scores.
+        layer, pooling: of activations, see :func:`..iqa_models.features.extract_features`.
 
-class _Scorer:
-    """IQA models and how they are asked."""
+    Raises:
+        ValueError: activations of several models.
+    """
 
-    def __init__(self, models: Sequence[IQAModel], features: bool, protocol: str, layer: str, pooling: str):
+    def __init__(
+        self,
+        models: Sequence[IQAModel],
+        protocol: str = "512",
+        features: bool = False,
+        layer: str = "",
+        pooling: str = "",
+    ):
+        if features and len(models) != 1:
+            raise ValueError(f"A table of activations is of one IQA model, not of {len(models)}.")
         self.models, self.features, self.protocol = models, features, protocol
         self.layer, self.pooling = layer, pooling
         self.entries = [model.entry for model in models]
@@ -119,7 +117,7 @@ class _Scorer:
             except ValueError as error:
                 problem = f"the first one fails with: {error}" if problem == "there are none" else problem
                 continue
-            _, where = self._measure([pixels], [picture.key], _Silent())
+            _, where = self._measure([pixels], [picture.key], Silent())
             return Contents("reference" if self.features else "score", names, self.protocol, *where)
         raise ValueError(f"None of the pictures can be scored; {problem}")
 
@@ -202,7 +200,7 @@ def _groups(items: Iterator, size: int) -> Iterator[list]:
         yield group
 
 
-def _finish(pictures: Sequence[Picture], folder: Path, scorer: _Scorer) -> None:
+def _finish(pictures: Sequence[Picture], folder: Path, scorer: Scorer) -> None:
     """Statistics, and the list of what has no row in the table, or one without a score."""
     table.measure(folder)
     done, lines = table.keys(folder), table.unanswered(folder)

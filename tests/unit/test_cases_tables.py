@@ -12,7 +12,7 @@ from iqa_adapter.iqa_models import catalogue, loading
 from iqa_adapter.pictures.reading import find_pictures
 from iqa_adapter.quickstart.model import load_quickstart
 from iqa_adapter.training.dataset import Models, TrainingSet
-from iqa_adapter.training.score_set import score_dataset
+from iqa_adapter.training.score_set import Scorer, score_dataset
 from iqa_adapter.training.settings import DataSettings
 from iqa_adapter.training.table import ScoredTable
 
@@ -33,7 +33,7 @@ def models():
 
 def score(photos, folder, *metrics, resize="as is", **options):
     loaded = [loading.load_iqa_model(metric) for metric in metrics]
-    score_dataset(find_pictures(photos), loaded, folder, protocol=resize, **options)
+    score_dataset(find_pictures(photos), Scorer(loaded, resize), folder, **options)
     return ScoredTable.read(folder)
 
 
@@ -85,7 +85,7 @@ def test_activations_that_are_not_finite_are_left_out(photos, models, tmp_path):
     model = loading.load_iqa_model("cnniqa")
     net = model.patcher.model.net
     net.fc2.register_forward_hook(lambda _, inputs, output: output / (inputs[0].std(1, keepdim=True) > 0.155).float())
-    score_dataset(find_pictures(photos), [model], tmp_path / "t", features=True, protocol="as is")
+    score_dataset(find_pictures(photos), Scorer([model], "as is", features=True), tmp_path / "t")
     table = ScoredTable.read(tmp_path / "t")
     answered = table.rows.values.isfinite().all(1)
     listed = (tmp_path / "t" / "unreadable.txt").read_text().splitlines()

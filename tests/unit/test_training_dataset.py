@@ -41,7 +41,7 @@ def photos(tmp_path_factory):
 def scores(photos, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scores")
     metrics = [loading.load_iqa_model(name) for name in ("entropy", "piqe")]
-    scoring.score_dataset(pictures.find_pictures(photos), metrics, folder, protocol="as is")
+    scoring.score_dataset(pictures.find_pictures(photos), scoring.Scorer(metrics, "as is"), folder)
     return folder
 
 
@@ -55,7 +55,7 @@ def iqa_model(tmp_path_factory):
 def features(photos, iqa_model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("features")
     found = pictures.find_pictures(photos)
-    scoring.score_dataset(found, [iqa_model], folder, features=True, protocol="as is", layer="fc1")
+    scoring.score_dataset(found, scoring.Scorer([iqa_model], "as is", features=True, layer="fc1"), folder)
     return folder
 
 
@@ -189,7 +189,7 @@ def test_unreadable_pictures_are_left_out(models, tmp_path):
     folder = training_pictures.write(tmp_path / "photos", 4)
     (folder / "02.png").write_bytes(b"damaged")
     metrics = [loading.load_iqa_model("entropy")]
-    scoring.score_dataset(pictures.find_pictures(folder), metrics, tmp_path / "t", protocol="as is")
+    scoring.score_dataset(pictures.find_pictures(folder), scoring.Scorer(metrics, "as is"), tmp_path / "t")
     made = make(folder, tmp_path / "t", models, tmp_path / "cache")
     assert [picture.key for picture in made.pictures] == ["00.png", "01.png", "03.png"]
 

@@ -38,8 +38,9 @@ def photos(tmp_path_factory):
 
 
 def score(photos, folder, models, **options):
-    options = {"protocol": "as is", **options}
-    dataset_scoring.score_dataset(pictures.find_pictures(photos), models, folder, **options)
+    how = {name: options.pop(name) for name in ("features", "layer") if name in options}
+    scorer = dataset_scoring.Scorer(models, "as is", **how)
+    dataset_scoring.score_dataset(pictures.find_pictures(photos), scorer, folder, **options)
     return table.ScoredTable.read(folder)
 
 
@@ -70,7 +71,7 @@ def test_table_holds_what_score_images_says(photos, models, tmp_path):
 
 def test_protocol_of_the_adapters(photos, models, tmp_path):
     found = pictures.find_pictures(photos)[:2]
-    dataset_scoring.score_dataset(found, models[1:], tmp_path / "t")
+    dataset_scoring.score_dataset(found, dataset_scoring.Scorer(models[1:]), tmp_path / "t")
     for picture, value in zip(found, table.ScoredTable.read(tmp_path / "t").rows.values, strict=True):
         assert torch.allclose(value, scoring.score_images(models[1:], picture.read()[None], "512").values[0])
 
@@ -78,7 +79,7 @@ def test_protocol_of_the_adapters(photos, models, tmp_path):
 def test_activations(photos, tmp_path):
     iqa_nets.write_cnniqa(tmp_path)
     model = loading.load_iqa_model("cnniqa")
-    scored = score(photos, tmp_path / "t", [model], features=True, protocol="as is", layer="fc1", shard_size=4)
+    scored = score(photos, tmp_path / "t", [model], features=True, layer="fc1", shard_size=4)
     assert scored.contents == table.Contents("reference", ("cnniqa",), "as is", "fc1", scored.contents.pooling)
     values = scored.rows.values
     assert values.dtype == torch.float16 and len(values) == 11
@@ -121,8 +122,8 @@ def test_cancelled_scoring_keeps_what_it_has_and_goes_on(photos, models, tmp_pat
 
 def test_pictures_that_came_later_are_added(photos, models, tmp_path):
     found = pictures.find_pictures(photos)
-    dataset_scoring.score_dataset(found[:4], models, tmp_path, protocol="as is")
-    dataset_scoring.score_dataset(found, models, tmp_path, protocol="as is")
+    dataset_scoring.score_dataset(found[:4], dataset_scoring.Scorer(models, "as is"), tmp_path)
+    dataset_scoring.score_dataset(found, dataset_scoring.Scorer(models, "as is"), tmp_path)
     assert table.ScoredTable.read(tmp_path).rows.keys == [p.key for p in found if p.key != "05.png"]
 
 
@@ -157,7 +158,8 @@ def test_killed_scoring_loses_and_repeats_no_row(photos, models, tmp_path):
 
 def test_bad_input_ends_in_one_sentence(photos, models, tmp_path):
     with pytest.raises(ValueError, match="None of the pictures can be scored; the first one fails with: 05.png"):
-        dataset_scoring.score_dataset([pictures.find_pictures(photos)[5]], models, tmp_path / "t")
+        bad = [pictures.find_pictures(photos)[5]]
+        dataset_scoring.score_dataset(bad, dataset_scoring.Scorer(models), tmp_path / "t")
     with pytest.raises(ValueError, match="one IQA model, not of 2"):
         score(photos, tmp_path / "t", models, features=True)
     scored = score(photos, tmp_path / "t", models)
