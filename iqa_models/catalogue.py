@@ -6,7 +6,7 @@ and feature layers were measured on pyiqa's architectures, and the tests measure
 ``ViT-L-14.pt`` are OpenAI's CLIP (arXiv 2103.00020); every other file of pyiqa's metrics is pyiqa's own.
 
 Memory (``bytes_per_picture``, ``bytes_per_pixel``) is measured by ``python -m benchmarks.memory``; a row without it was
-not measured, and a round number stands for it (:data:`UNMEASURED`).
+not measured (the three of MANIQA, which take minutes), and a round number stands for it (:data:`UNMEASURED`).
 """
 
 from __future__ import annotations

@@ -36,12 +36,17 @@ def metric(name: str, folder: Path, cache: Path):
         if Path(path(url)).exists():
             read_into(net, path(url), *arguments, **options)
 
+    def from_hub(url, **_):
+        if "regressor" in url:  # pyiqa 0.1.15 loads ARNIQA's TorchScript so
+            return torch.jit.load(path(url))
+        return torch.load(path(url), weights_only=True)
+
     read_into = pyiqa.archs.arch_util.load_pretrained_network
     import_architecture(DEFAULT_CONFIGS[name]["metric_opts"]["type"])
     substitutes = [
         (pyiqa.archs.clip_model, "_download", path),
         (clip.clip, "_download", path),
-        (torch.hub, "load_state_dict_from_url", lambda url, **_: torch.load(path(url), weights_only=True)),
+        (torch.hub, "load_state_dict_from_url", from_hub),
         (timm, "create_model", _random(timm.create_model)),
         *[(torchvision.models, net, _random(getattr(torchvision.models, net))) for net in _BACKBONES],
     ]

@@ -98,7 +98,7 @@ def measure_scores(scenes: MixedScenes, work: Path) -> tuple[torch.Tensor, Metad
     ranked = scores[scenes.like_base_training()]
     known = [statistics(*each) for each in zip((IQA_MODEL, "colourfulness"), scores.T, ranked.T, strict=True)]
     mean, std = (torch.tensor([getattr(metric, field) for metric in known]) for field in ("mean", "std"))
-    return (scores - mean) / std, Metadata(metrics=tuple(metric.to_json() for metric in known))
+    return (scores - mean) / std, Metadata(metrics=tuple(known), protocol=str(SIZE))
 
 
 def measure_references(scenes: MixedScenes, work: Path) -> tuple[torch.Tensor, Metadata]:
