@@ -11,7 +11,6 @@ import struct
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeVar
 
@@ -269,14 +268,9 @@ def parse_json(text: str | bytes, kind: type[T], origin: object) -> T:
     if len(text) > JSON:
         raise WrongFile(f"{shown(origin)} has {len(text):,} bytes, more than such a text can have. Get the right one.")
     try:
-        return _schema(kind).validate_json(text, strict=True)
+        return TypeAdapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
         raise WrongFile(f"{shown(origin)} cannot be understood: {_reason(error)}. Get it again.") from error
-
-
-@cache
-def _schema(kind: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(kind)
 
 
 def _reason(error: ValidationError) -> str:

@@ -48,6 +48,11 @@ class Adapter(Shared):
         """D, the cross-attention width of the UNets it fits."""
         return self.projection.width
 
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """``(C, D)`` of every layer's W'_k and W'_v."""
+        return [(layer.key.shape[0], layer.key.shape[1]) for layer in self.layers]
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all weights in hexadecimal, the same however often a file is read."""

@@ -42,7 +42,7 @@ def apply_adapter(
         raise ValueError(f"start_percent ({start_percent:g}) must not be above end_percent ({end_percent:g}).")
     adapter = tokens.adapter
     found = sites(model.get_model_object("diffusion_model"))
-    check_fit(adapter.name, [tuple(layer.key.shape) for layer in adapter.layers], found)
+    check_fit(adapter.name, adapter.shapes, found)
     strengths = tuple(strength * factor for factor in layer_multipliers(found, weighting, multipliers))
     patched = model.clone()
     if not any(strengths):

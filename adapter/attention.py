@@ -26,7 +26,7 @@ class QualityAttention:
 
     def __init__(self, number: int, applications: tuple[Application, ...], previous: Callable | None = None):
         self.number, self.applications = number, applications
-        self.previous = previous.previous if isinstance(previous, QualityAttention) else previous
+        self.previous: Callable | None = previous.previous if isinstance(previous, QualityAttention) else previous
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict) -> Tensor:
         """q ``[rows, pixels, C]``, k and v ``[rows, text tokens, C]`` -> ``[rows, pixels, C]``"""

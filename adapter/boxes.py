@@ -22,7 +22,7 @@ def boxes_of(call: Call, rows: tuple[Row, ...]) -> list[Box]:
     """
     whole = call.picture
     seen = call.latent if call.tiles is None else call.tiles
-    size, rows_of_tile = tuple(seen.shape[-2:]), len(seen) // (rows[-1].tile + 1)
+    size, rows_of_tile = (seen.shape[-2], seen.shape[-1]), len(seen) // (rows[-1].tile + 1)
     found: dict[tuple, Box] = {}
     for row in rows:
         area = call.conditioning(row.position, row.uuid).get("area")
@@ -30,7 +30,8 @@ def boxes_of(call: Call, rows: tuple[Row, ...]) -> list[Box]:
         if key in found:
             continue
         if area is not None and (call.tiles is None or tuple(area[:2]) == size):
-            found[key] = tuple(area)
+            height, width, top, left = area
+            found[key] = height, width, top, left
         elif size == tuple(whole.shape[-2:]):
             found[key] = (*size, 0, 0)
         else:

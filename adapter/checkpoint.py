@@ -157,18 +157,19 @@ def _layers(state: dict[str, Tensor], width: int, name: str) -> tuple[LayerWeigh
         raise ValueError(f"{name} is no IQA-Adapter: it has no ip_adapter.{{i}}.{KEY}.")
     layers = []
     for number in range(1, max(map(int, parts)) + 1, 2):
-        pair = [state.get(f"ip_adapter.{number}.{part}") for part in (KEY, VALUE)]
-        for part, weight in zip((KEY, VALUE), pair, strict=True):
-            if weight is None:
-                raise ValueError(f"{name} is incomplete: ip_adapter.{number}.{part} is missing.")
-            if weight.ndim != 2 or weight.shape[1] != width or not len(weight) or weight.shape != pair[0].shape:
+        names = [f"ip_adapter.{number}.{part}" for part in (KEY, VALUE)]
+        if missing := [key for key in names if key not in state]:
+            raise ValueError(f"{name} is incomplete: {missing[0]} is missing.")
+        key_weight, value_weight = (state[key] for key in names)
+        for key, weight in zip(names, (key_weight, value_weight), strict=True):
+            if weight.ndim != 2 or weight.shape[1] != width or not len(weight) or weight.shape != key_weight.shape:
                 raise ValueError(
-                    f"{name}: ip_adapter.{number}.{part} has shape {tuple(weight.shape)}, expected "
-                    f"({pair[0].shape[0] if pair[0].ndim else 'C'}, {width})."
+                    f"{name}: {key} has shape {tuple(weight.shape)}, expected "
+                    f"({key_weight.shape[0] if key_weight.ndim else 'C'}, {width})."
                 )
             if not weight.is_floating_point():
-                raise ValueError(f"{name}: ip_adapter.{number}.{part} holds {weight.dtype}, no floating-point numbers.")
-        layers.append(LayerWeights(*pair))
+                raise ValueError(f"{name}: {key} holds {weight.dtype}, no floating-point numbers.")
+        layers.append(LayerWeights(key_weight, value_weight))
     return tuple(layers)
 
 

@@ -8,12 +8,11 @@ images or tiles. Wrappers at these levels note what is true there; the sites rea
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import WrappersMP
+from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
 from .application import APPLICATIONS, Application
@@ -37,14 +36,15 @@ def watch(model: ModelPatcher) -> None:
             model.add_wrapper_with_key(kind, CALL, wrapper)
 
 
-def _sample(executor: Callable, noise: Tensor, *args, **kwargs):
+def _sample(executor: WrapperExecutor, noise: Tensor, *args, **kwargs):
     """A sampling run begins, and ends with a report of what had no effect."""
     guider = executor.class_obj
     names = {cond["uuid"]: name for name, conds in guider.original_conds.items() for cond in conds}
     options = guider.model_options.setdefault("transformer_options", {})
-    run = options[RUN] = Run(names, len(noise))
+    images = len(noise)
+    run = options[RUN] = Run(names, images)
     own = [tokens for conds in guider.original_conds.values() for cond in conds for tokens in cond.get(QUALITY, ())]
-    _check_embeds(options.get(APPLICATIONS, ()), own, run.images)
+    _check_embeds(options.get(APPLICATIONS, ()), own, images)
     result = executor(noise, *args, **kwargs)
     run.report()
     return result
@@ -70,23 +70,21 @@ def _check_embeds(applications: tuple[Application, ...], own: list[QualityTokens
         log.warning("Set Quality of Conditioning with %s has no effect: the model has no Apply node for it.", name)
 
 
-def _predict_noise(executor: Callable, x: Tensor, timestep: Tensor, model_options: dict | None = None, *args, **kwargs):
-    model_options = model_options or {}
+def _predict_noise(executor: WrapperExecutor, x: Tensor, timestep: Tensor, model_options: dict, *args, **kwargs):
     if run := model_options.get("transformer_options", {}).get(RUN):
         run.picture = x
     return executor(x, timestep, model_options, *args, **kwargs)
 
 
-def _calc_cond_batch(executor: Callable, model, conds: list, x: Tensor, timestep: Tensor, model_options: dict):
+def _calc_cond_batch(executor: WrapperExecutor, model, conds: list, x: Tensor, timestep: Tensor, model_options: dict):
     options = model_options.get("transformer_options", {})
     run = options.get(RUN) or Run()
     call = Call(run, float(timestep.flatten()[0]), model.model_sampling.percent_to_sigma, conds, x)
     return executor(model, conds, x, timestep, {**model_options, "transformer_options": _installed(options, call)})
 
 
-def _apply_model(executor: Callable, x: Tensor, t: Tensor, *args, **kwargs):
+def _apply_model(executor: WrapperExecutor, x: Tensor, t: Tensor, *args, **kwargs):
     """A forward; ``transformer_options`` is the fourth of the arguments that follow the noise level, or named."""
-    args = list(args)
     options = args[3] if len(args) > 3 else kwargs.get("transformer_options", {})
     call = options.get(CALL)
     if call is None:  # a forward outside of any guider
@@ -95,10 +93,8 @@ def _apply_model(executor: Callable, x: Tensor, t: Tensor, *args, **kwargs):
     elif x.shape[-2:] != call.latent.shape[-2:]:
         options = {**options, CALL: replace(call, tiles=x)}
     if len(args) > 3:
-        args[3] = options
-    else:
-        kwargs["transformer_options"] = options
-    return executor(x, t, *args, **kwargs)
+        return executor(x, t, *args[:3], options, *args[4:], **kwargs)
+    return executor(x, t, *args, **{**kwargs, "transformer_options": options})
 
 
 def _installed(options: dict, call: Call) -> dict:

@@ -38,7 +38,7 @@ def layer_multipliers(sites: Sequence[Site], weighting: str, multipliers: str = 
     for entry in entries:
         match = re.fullmatch(r"([a-z]+(?:\.\d+)?)\s*=\s*(-?\d*\.?\d+)", entry)
         named = [number for number, site in enumerate(sites) if match and match[1] in (site.kind, site.group)]
-        if not named:
+        if not (match and named):
             groups = ", ".join(dict.fromkeys(site.group for site in sites))
             raise ValueError(
                 f"Layer multiplier {entry!r} names no layer of this model; write kind=factor or kind.block=factor "

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 from typing_extensions import Required, TypedDict
@@ -27,7 +27,7 @@ Resize = Annotated[str, Field(strict=True, pattern=r"^(as is|[1-9]\d{0,4})?$")]
 class MetricEntry(TypedDict, total=False):
     """A metric as files have it, see :class:`quality.statistics.MetricStatistics`."""
 
-    __pydantic_config__ = ConfigDict(extra="allow")  # later versions may add some
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # later versions may add some
 
     name: Required[Annotated[str, Field(strict=True, min_length=1, max_length=200)]]
     mean: Finite
@@ -151,7 +151,7 @@ class Metadata:
                 f"{shown(origin)} has format version {version}; this pack reads up to {FORMAT_VERSION}. "
                 "Update ComfyUI-IQA-Adapter."
             )
-        fields = parse_json(text, _Stored, origin)
+        fields: dict[str, Any] = {**parse_json(text, _Stored, origin)}
         if fields.get("kind") != "reference" and not any("protocol" in metric for metric in fields.get("metrics", ())):
             fields["protocol"] = ""  # version 0.1.0 wrote "512" into score adapters, whatever their pictures were
         try:

@@ -111,7 +111,7 @@ def _mask(application: Application, call: Call, rows: tuple[Row, ...], device: t
             "A node cuts cross-attention into windows, where IQA-Adapter's mask cannot be placed. Take the mask or "
             "that node out."
         )
-    whole = resize_mask(application.mask, tuple(call.picture.shape[-2:]))
+    whole = resize_mask(application.mask, (call.picture.shape[-2], call.picture.shape[-1]))
     parts = [cut(whole[_turn(row, len(whole))], box) for row, box in zip(rows, boxes_of(call, rows), strict=True)]
     return torch.stack(parts).to(device)
 

@@ -50,6 +50,7 @@ class QualityProjection(nn.Module):
     def __init__(self, inputs: int, tokens: int, width: int, mlp_width: int = 0):
         super().__init__()
         self.tokens, self.width = tokens, width
+        self.proj: nn.Module
         if mlp_width:
             self.proj = nn.Sequential(nn.Linear(inputs, mlp_width), nn.GELU(), nn.Linear(mlp_width, tokens * width))
         else:
@@ -58,7 +59,8 @@ class QualityProjection(nn.Module):
 
     @property
     def inputs(self) -> int:
-        first = self.proj[0] if isinstance(self.proj, nn.Sequential) else self.proj
+        """Width of the encoded quality input."""
+        first = next(module for module in self.proj.modules() if isinstance(module, nn.Linear))
         return first.in_features
 
     def forward(self, encoded: Tensor) -> Tensor:

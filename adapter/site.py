@@ -12,18 +12,30 @@ class Site(ABC):
     """One attention layer of a model.
 
     Attributes:
-        name: stays the same whatever else the model has, for example ``input.1.0``; files and messages use it.
         kind: group of sites, for layer multipliers: ``input``, ``middle`` or ``output`` of a UNet.
-        group: the smallest part of the model that multipliers name, for example ``input.1``.
-        width: C = heads x head width, the width of K' and V'.
-        context_width: D, the width of the text's and of the quality tokens.
     """
 
-    name: str
     kind: str
-    group: str
-    width: int
-    context_width: int
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Stays the same whatever else the model has, for example ``input.1.0``; files and messages use it."""
+
+    @property
+    @abstractmethod
+    def group(self) -> str:
+        """The smallest part of the model that multipliers name, for example ``input.1``."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """C = heads x head width, the width of K' and V'."""
+
+    @property
+    @abstractmethod
+    def context_width(self) -> int:
+        """D, the width of the text's and of the quality tokens."""
 
     @abstractmethod
     def initial_weights(self) -> tuple[Tensor, Tensor]:

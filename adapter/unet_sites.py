@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from comfy.ldm.modules.attention import CrossAttention, SpatialTransformer, SpatialVideoTransformer
 from torch import Tensor, nn
@@ -59,7 +60,7 @@ class UNetSite(Site):
         return tuple(extra_options["activations_shape"][-2:])
 
 
-def unet_sites(model: nn.Module) -> tuple[UNetSite, ...] | None:
+def unet_sites(model: Any) -> tuple[UNetSite, ...] | None:
     """Input blocks, output blocks, then the middle block, as diffusers lists its attention processors.
 
     None if the model is no UNet.
@@ -69,8 +70,11 @@ def unet_sites(model: nn.Module) -> tuple[UNetSite, ...] | None:
     """
     if not all(hasattr(model, name) for name in ("input_blocks", "middle_block", "output_blocks")):
         return None
-    groups = (("input", model.input_blocks), ("output", model.output_blocks), ("middle", [model.middle_block]))
-    numbered = [(kind, *each) for kind, blocks in groups for each in enumerate(blocks)]
+    numbered = [
+        *(("input", *each) for each in enumerate(model.input_blocks)),
+        *(("output", *each) for each in enumerate(model.output_blocks)),
+        ("middle", 0, model.middle_block),
+    ]
     found = tuple(site for kind, number, block in numbered for site in _of_block(kind, number, block))
     if not found:
         raise ValueError(f"The connected model ({type(model).__name__}) has no cross-attention layers to adapt.")
