@@ -8,6 +8,7 @@ try:
 except ImportError:  # Windows
     resource = None
 
+limits_files = resource is not None
 
 @contextlib.contextmanager
 def full_disk(room: int = 1000) -> Iterator[None]:

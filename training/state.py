@@ -205,16 +205,16 @@ def _read(folder: Path, mmap: bool = False) -> dict:
         if not path.is_file():
             continue
         try:
-            if not mmap:
-                _check_sums(path)
             state, _ = read_tensors(path, mapped=mmap)
+            if not mmap:
+                _check_sums(path)  # after the reader, which refuses members that are compressed
             kinds = {"step": int, "settings": dict, "samples_per_step": int, "optimizer": dict, "adapter": dict}
             if not isinstance(state, dict) or any(type(state.get(key)) is not kinds[key] for key in kinds):
                 raise ValueError(f"{path} is no checkpoint.")
             weights = [*state["adapter"].values(), *(state.get("average") or {}).values()]
             if state["step"] < 0 or not all(isinstance(weight, torch.Tensor) for weight in weights):
                 raise ValueError(f"{path} is no checkpoint.")
-        except (AttributeError, ValueError, OSError, zipfile.BadZipFile, zlib.error):
+        except (AttributeError, RuntimeError, ValueError, OSError, zipfile.BadZipFile, zlib.error):
             damaged.append(path.name)
             continue
         if damaged:

@@ -13,10 +13,9 @@ import folder_paths
 import pytest
 import safetensors.torch
 import torch
-import training_models
 import training_pictures
 import yaml
-from full_disk import full_disk
+from full_disk import full_disk, limits_files
 
 import comfyui_runtime
 import iqa
@@ -188,7 +187,7 @@ def test_out_of_memory_ends_in_one_sentence(scored, adapters, tmp_path, capsys, 
         assert error.startswith("error: Out of memory while ") and "lower" in error, error
 
 
-@pytest.mark.skipif(training_models.resource is None, reason="needs limits on the size of files")
+@pytest.mark.skipif(not limits_files, reason="needs limits on the size of files")
 @pytest.mark.parametrize("free", [100, 20_000])
 def test_a_full_disk_ends_in_one_sentence(scored, adapters, tmp_path, capsys, free):
     with full_disk(free):

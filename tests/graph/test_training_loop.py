@@ -11,7 +11,7 @@ import pytest
 import torch
 import training_models
 from comfy.model_base import ModelType
-from full_disk import full_disk
+from full_disk import full_disk, limits_files
 from sampling import cfg_guider, denoise_once
 
 from iqa_adapter.adapter import apply, checkpoint, tokens
@@ -179,7 +179,7 @@ def test_diverged_training_stops_and_keeps_the_last_checkpoint(tmp_path):
         train(tmp_path / "new", dataset=Exploding())
 
 
-needs_limits = pytest.mark.skipif(training_models.resource is None, reason="needs limits on the size of files")
+needs_limits = pytest.mark.skipif(not limits_files, reason="needs limits on the size of files")
 
 
 @needs_limits
