@@ -13,10 +13,9 @@ import folder_paths
 import pytest
 import safetensors.torch
 import torch
-import training_models
 import training_pictures
 import yaml
-from full_disk import full_disk
+from full_disk import full_disk, resource
 
 import comfyui_runtime
 import iqa
@@ -188,7 +187,7 @@ def test_out_of_memory_ends_in_one_sentence(scored, adapters, tmp_path, capsys, 
         assert error.startswith("error: Out of memory while ") and "lower" in error, error
 
 
-@pytest.mark.skipif(training_models.resource is None, reason="needs limits on the size of files")
+@pytest.mark.skipif(resource is None, reason="needs limits on the size of files")
 @pytest.mark.parametrize("free", [100, 20_000])
 def test_a_full_disk_ends_in_one_sentence(scored, adapters, tmp_path, capsys, free):
     with full_disk(free):
@@ -237,7 +236,7 @@ def test_the_cluster_script_is_one_that_runs(tmp_path):
         (["train", "{photos}", "{table}", "x", "--checkpoint", "{photos}"], "There is no checkpoint"),
         (["train", "{photos}", "{table}", "../x", "--checkpoint", "quickstart"], "name must be a plain file name"),
         (["train", "{photos}", "{table}", "x", "--checkpoint", "quickstart", "--from-adapter", "{none}"], "none"),
-        (["train", "{photos}", "{table}", "x", "--checkpoint", "quickstart", "--settings", "{photos}/00.png"], "UTF-8"),
+        (["train", "{photos}", "{table}", "x", "--checkpoint", "quickstart", "--settings", "{photos}/00.png"], "no valid YAML"),
     ],
 )
 def test_mistakes_end_in_one_sentence(scored, tmp_path, capsys, words, message):

@@ -11,7 +11,7 @@ import pytest
 import torch
 import training_models
 from comfy.model_base import ModelType
-from full_disk import full_disk
+from full_disk import full_disk, resource
 from sampling import cfg_guider, denoise_once
 
 from iqa_adapter.adapter import apply, checkpoint, tokens
@@ -179,7 +179,7 @@ def test_diverged_training_stops_and_keeps_the_last_checkpoint(tmp_path):
         train(tmp_path / "new", dataset=Exploding())
 
 
-needs_limits = pytest.mark.skipif(training_models.resource is None, reason="needs limits on the size of files")
+needs_limits = pytest.mark.skipif(resource is None, reason="needs limits on the size of files")
 
 
 @needs_limits
@@ -293,8 +293,10 @@ def test_file_loads_here_and_in_diffusers(tmp_path):
     ]  # fmt: skip
     loaded = checkpoint.load_adapter(tmp_path / loop.RESULT)
     assert same(loaded, adapter)
+    base = "a UNet with 16 cross-attention layers of context width 32"
+    assert len(loaded.metadata.sites) == 16 and loaded.metadata.sites[0] == "input.1.0"
     assert loaded.metadata == dataclasses.replace(
-        training_models.METADATA, use_flag=True, base_model="a UNet with 16 cross-attention layers of context width 32"
+        training_models.METADATA, use_flag=True, base_model=base, sites=loaded.metadata.sites
     )
     unet = models.diffusers_unet("SD1.5")
     oracle.install_processors(unet, loaded)
