@@ -19,16 +19,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-import scipy.io
 import torch
 import torchvision
 from torch import nn
 
+from ..optional import needed
 from . import weights
 from .architectures import import_architecture, importing_pyiqa
 from .catalogue import Entry, NotInstalled
 from .matlab import read_matlab
 
+with needed("scipy"):
+    import scipy.io
 with importing_pyiqa():
     import pyiqa.archs
     import pyiqa.archs.arch_util

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 import yaml
 
-from ..files import shown
-
 TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "a list"}
 WIDTH = 110  # columns of the help
 
@@ -126,12 +124,18 @@ def _as_number(value: object, kind: type) -> object:
     return value
 
 
+def _shown(text: object) -> str:
+    from ..files import shown  # brings torch, which takes seconds, and the help reads this file
+
+    return shown(text)
+
+
 def _short(value: object) -> str:
     """Lists within lists are cut: YAML can name one of them many times, and each of those many times again."""
     entries = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
     if any(isinstance(entry, (list, tuple, dict)) for entry in entries):
         return f"a {type(value).__name__} of lists"
-    text = shown(repr(value))
+    text = _shown(repr(value))
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -158,7 +162,7 @@ def parse_mapping(text: str | bytes, origin: str) -> dict:
     try:
         given = yaml.safe_load(text) or {}
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: such a date, or such a number
-        raise ValueError(f"{origin} is no valid YAML: {shown(' '.join(str(error).split()))}") from error
+        raise ValueError(f"{origin} is no valid YAML: {_shown(' '.join(str(error).split()))}") from error
     if not isinstance(given, dict):
         raise ValueError(f"{origin} must hold lines of the form `setting: value`.")
     return given
@@ -168,7 +172,7 @@ def make_settings(given: dict, origin: str, *classes: type[Checked]) -> list:
     """One record of each class from values by name; see :func:`read_yaml`."""
     fields = {cls: [field.name for field in dataclasses.fields(cls)] for cls in classes}
     known = [name for names in fields.values() for name in names]
-    if unknown := [shown(name) for name in given if name not in known]:
+    if unknown := [_shown(name) for name in given if name not in known]:
         raise ValueError(f"{origin}: unknown setting {', '.join(unknown)}; known are {', '.join(known)}.")
     return [cls(**{name: given[name] for name in names if name in given}) for cls, names in fields.items()]
 

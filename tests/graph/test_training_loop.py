@@ -293,8 +293,10 @@ def test_file_loads_here_and_in_diffusers(tmp_path):
     ]  # fmt: skip
     loaded = checkpoint.load_adapter(tmp_path / loop.RESULT)
     assert same(loaded, adapter)
+    base = "a UNet with 16 cross-attention layers of context width 32"
+    assert len(loaded.metadata.sites) == 16 and loaded.metadata.sites[0] == "input.1.0"
     assert loaded.metadata == dataclasses.replace(
-        training_models.METADATA, use_flag=True, base_model="a UNet with 16 cross-attention layers of context width 32"
+        training_models.METADATA, use_flag=True, base_model=base, sites=loaded.metadata.sites
     )
     unet = models.diffusers_unet("SD1.5")
     oracle.install_processors(unet, loaded)
