@@ -236,7 +236,10 @@ def test_the_cluster_script_is_one_that_runs(tmp_path):
         (["train", "{photos}", "{table}", "x", "--checkpoint", "{photos}"], "There is no checkpoint"),
         (["train", "{photos}", "{table}", "../x", "--checkpoint", "quickstart"], "name must be a plain file name"),
         (["train", "{photos}", "{table}", "x", "--checkpoint", "quickstart", "--from-adapter", "{none}"], "none"),
-        (["train", "{photos}", "{table}", "x", "--checkpoint", "quickstart", "--settings", "{photos}/00.png"], "no valid YAML"),
+        (
+            ["train", "{photos}", "{table}", "x", "--checkpoint", "quickstart", "--settings", "{photos}/00.png"],
+            "no valid YAML",
+        ),
     ],
 )
 def test_mistakes_end_in_one_sentence(scored, tmp_path, capsys, words, message):
