@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BOTH_YEARS = {  # of ComfyUI's own requirements, which the pack or pyiqa need, too
     "Pillow 11.3.0": "PIL", "PyYAML 6.0.3": "yaml", "requests 2.32.5": "requests", "tqdm 4.67.1": "tqdm",
     "safetensors 0.6.2": "safetensors", "kornia 0.8.2": "kornia", "scipy 1.15.3": "scipy", "einops 0.8.1": "einops",
-    "packaging 25.0": "packaging",
+    "packaging 25.0": "packaging", "pydantic 2.12.4": "pydantic",
 }  # fmt: skip
 LATE_2025 = BOTH_YEARS | {
     "torch 2.9.0+cu128": "torch", "torchvision 0.24.0+cu128": "torchvision", "numpy 1.26.4": "numpy",
