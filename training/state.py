@@ -230,6 +230,8 @@ def _damaged(folder: Path, names: list[str]) -> ValueError:
 def _check_sums(path: Path) -> None:
     """Torch writes a checksum of every tensor, and does not look at it when it reads."""
     with zipfile.ZipFile(path) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError(f"{path} is compressed, as torch does not write it.")  # it may unfold for hours
         if damaged := archive.testzip():
             raise ValueError(f"{damaged} of {path} is damaged.")
 
