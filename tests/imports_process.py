@@ -140,10 +140,10 @@ def outcome(use) -> str:
 
 def report(packages: set[str], names: tuple[str, ...]) -> dict:
     hide(packages)
-    before = set(nodes.NODE_CLASS_MAPPINGS)
+    before, there = set(nodes.NODE_CLASS_MAPPINGS), set(sys.modules)  # newer ComfyUI imports cv2 by itself
     loaded = asyncio.run(nodes.load_custom_node(str(comfyui_runtime.pack_folder())))
     own = sorted(set(nodes.NODE_CLASS_MAPPINGS) - before)
-    imported = {name.partition(".")[0] for name in sys.modules}
+    imported = {name.partition(".")[0] for name in set(sys.modules) - there}
     uses = Uses()
     outcomes = {name: outcome(getattr(uses, name)) for name in names}
     return {"loaded": loaded, "nodes": own, "imported": sorted(imported), "outcomes": outcomes}

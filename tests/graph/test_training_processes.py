@@ -27,7 +27,8 @@ def test_two_processes_equal_one_with_the_joint_batch(tmp_path):
     (tmp_path / "two").mkdir()
     script = Path(training_process.__file__)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(script.parent)}
+    path = os.pathsep.join(filter(None, (str(script.parent), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     done = subprocess.run([*command, str(tmp_path / "two"), "4"], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     two_losses, (first, second), two = outcome(tmp_path / "two", 2)
