@@ -88,7 +88,9 @@ def _apply_model(executor: WrapperExecutor, x: Tensor, t: Tensor, *args, **kwarg
     options = args[3] if len(args) > 3 else kwargs.get("transformer_options", {})
     call = options.get(CALL)
     if call is None:  # a forward outside of any guider
-        call = Call(Run(), float(t.flatten()[0]), executor.class_obj.model_sampling.percent_to_sigma, [], x)
+        schedule = executor.class_obj.model_sampling.percent_to_sigma
+        images = x[: max(1, len(x) // len(options.get("cond_or_uncond", [0])))]
+        call = Call(options.get(RUN) or Run(), float(t.flatten()[0]), schedule, [], images)
         options = _installed(options, call)
     elif x.shape[-2:] != call.latent.shape[-2:]:
         options = {**options, CALL: replace(call, tiles=x)}

@@ -288,3 +288,21 @@ def test_a_kernel_of_another_pack_computes_the_quality_attention_too(model, toke
     patched.model_options["transformer_options"]["optimized_attention_override"] = override
     assert difference(predict(patched), expected) <= TOLERANCE
     assert tokens.cond.shape[1] in lengths
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_forward_outside_of_any_guider(model, adapter, batch):
+    """Packs that call the model themselves: conditionings are told by their place, unconditional rows first."""
+    several = tokens_for(adapter, *[(float(image), -0.5) for image in range(batch)])
+    patched = apply.apply_adapter(model, several)
+    x, text = models.latent(batch), [models.conditioning(seed)[0][0].expand(batch, -1, -1) for seed in (2, 1)]
+    options = patched.model_options["transformer_options"] | {"wrappers": patched.wrappers, "cond_or_uncond": [1, 0]}
+    sigma = torch.full((2 * batch,), 3.0)
+    with torch.no_grad():
+        rows = model.model.apply_model(
+            torch.cat([x, x]), sigma, c_crossattn=torch.cat(text), transformer_options=options
+        )
+    uncond, cond = rows.chunk(2)
+    guided = cfg_guider(patched, models.conditioning(1), models.conditioning(2), 2.0)
+    sampled = denoise_once(guided, x / 3.0)  # the sampler scales noise by the noise level
+    assert difference(model.model.process_latent_out(uncond + 2.0 * (cond - uncond)), sampled) <= TOLERANCE
