@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import math
 import os
+import sys
 import threading
 import time
 
@@ -17,10 +18,10 @@ import pytest
 import timm
 import torch
 import torchvision
-from pyiqa.archs import topiq_arch
 
 from iqa_adapter.adapter.metadata import Metadata
 from iqa_adapter.iqa_models import batches, catalogue, construction, features, loading, mixing, scoring
+from iqa_adapter.iqa_models.architectures import import_architecture
 from iqa_adapter.nodes import conditioning, loaders, reference
 from iqa_adapter.nodes import scoring as nodes
 from iqa_adapter.quality.resize import RESIZES
@@ -286,7 +287,7 @@ def test_an_input_that_holds_for_all_pictures_is_wanted_once(entropy):
 
 def functions_that_constructors_call():
     return [torch.load, torch.jit.load, torch.hub.load_state_dict_from_url, torch.nn.Module.load_state_dict,
-            timm.create_model, clip.load, torchvision.models.resnet18, topiq_arch.load_pretrained_network]  # fmt: skip
+            timm.create_model, clip.load, torchvision.models.resnet18, _topiq().load_pretrained_network]  # fmt: skip
 
 
 def test_other_threads_see_nothing_of_a_build(folder):
@@ -391,3 +392,9 @@ def test_a_metric_that_the_installed_pyiqa_lacks_says_so(monkeypatch):
 
 def test_cc3m_statistics_know_their_resize():
     assert {known.resize for known in cc3m_statistics().values()} == {"512"}
+
+
+def _topiq():
+    """pyiqa's module, which asks for facexlib and can do without it."""
+    import_architecture("CFANet")
+    return sys.modules["pyiqa.archs.topiq_arch"]
