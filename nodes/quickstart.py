@@ -74,7 +74,7 @@ class IQAQuickstartPicture(io.ComfyNode):
                     "seed",
                     default=0,
                     min=0,
-                    max=2**30 - 1,
+                    max=len(HELD_OUT_SEEDS) - 1,
                     tooltip="Draws noise, the direction of blur and shift, and the scene.",
                 ),
             ],
