@@ -67,8 +67,8 @@ def _score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pictures", type=Path, help=PICTURES)
     parser.add_argument("table", type=Path, help="folder of the table, made if there is none")
     kind = parser.add_mutually_exclusive_group(required=True)
-    kind.add_argument("--metrics", nargs="+", metavar="METRIC", help="for a score-based adapter: pyiqa's metric names")
-    kind.add_argument("--features", metavar="MODEL", help="for a reference-based adapter: IQA model to take apart")
+    kind.add_argument("--metrics", nargs="+", metavar="METRIC", help="for a score-based adapter: names of metrics")
+    kind.add_argument("--features", metavar="MODEL", help="for a reference-based adapter: takes this IQA model's activations")
     parser.add_argument("--layer", default="", help="of --features (default: the catalogue's)")
     parser.add_argument("--pooling", default="", choices=["", "mean", "max", "mean+std", "none"], help="of --features")
     parser.add_argument(
