@@ -67,8 +67,8 @@ def _score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pictures", type=Path, help=PICTURES)
     parser.add_argument("table", type=Path, help="folder of the table, made if there is none")
     kind = parser.add_mutually_exclusive_group(required=True)
-    kind.add_argument("--metrics", nargs="+", metavar="METRIC", help="for a score-based adapter: pyiqa's metric names")
-    kind.add_argument("--features", metavar="MODEL", help="for a reference-based adapter: IQA model to take apart")
+    kind.add_argument("--metrics", nargs="+", metavar="METRIC", help="for a score-based adapter: names of metrics")
+    kind.add_argument("--features", metavar="MODEL", help="for a reference-based adapter: takes this IQA model's activations")
     parser.add_argument("--layer", default="", help="of --features (default: the catalogue's)")
     parser.add_argument("--pooling", default="", choices=["", "mean", "max", "mean+std", "none"], help="of --features")
     parser.add_argument(
@@ -83,7 +83,7 @@ def _train_arguments(parser: _Parser) -> None:
     parser.description = """Train an adapter on scored pictures. It is written to models/iqa_adapter/, where Load
 IQA-Adapter finds it. Ctrl-C writes a checkpoint and ends; the same command goes on from it. A run goes on only as what
 it was begun: with the same settings, pictures, scores and base model, but for more steps."""
-    parser.below = lambda: _settings_table().settings_help()
+    parser.more_help = lambda: _settings_table().settings_help()
     parser.add_argument("pictures", type=Path, help=PICTURES)
     parser.add_argument("table", type=Path, help="folder of their table, from `iqa.py score`")
     parser.add_argument("name", help="of the adapter: models/iqa_adapter/NAME.safetensors")
@@ -118,12 +118,12 @@ class _Settings(argparse.Action):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Of a command; ``below()`` is read for its help only when somebody asks."""
+    """Of a command. ``more_help()`` follows its help, and is called only when that is printed."""
 
-    below: Callable[[], str] | None = None
+    more_help: Callable[[], str] | None = None
 
     def format_help(self) -> str:
-        return super().format_help() + (f"\n{self.below()}\n" if self.below else "")
+        return super().format_help() + (f"\n{self.more_help()}\n" if self.more_help else "")
 
 
 def _settings_table() -> ModuleType:

@@ -1,4 +1,4 @@
-"""Packages that ComfyUI does not bring: imported where a node needs them, and missed in one sentence."""
+"""Packages that may be missing: imported where a node needs them, or one sentence says what to run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The noun of the pack: an IQA-Adapter in memory. Knows no file format."""
+"""An IQA-Adapter in memory: its weights, and what it is conditioned on. Knows no file format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is true while a model is sampled: of a whole run, and of one call of ComfyUI's batch function in it."""
+"""What is known of a sampling run, and of one call of ComfyUI's batch function in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .shared import Shared
 
 RUN, CALL = "iqa_adapter_run", "iqa_adapter_call"  # keys of transformer_options
 QUALITY = "iqa_quality"  # key of a conditioning: QualityTokens of its own, one for each of several adapters
-NEGATIVE_WORDS = ("negative", "empty", "uncond")
+NEGATIVE_WORDS = ("negative", "empty", "uncond")  # in names that guiders give to what guidance moves away from
 log = logging.getLogger(__name__)
 
 

@@ -1,8 +1,9 @@
 """What a sampling run knows of the rows that its forwards see, carried to the sites.
 
-A forward sees rows; who they are is known above it. ComfyUI's guider names its conditionings ("positive", "negative",
-...) and marks each with a uuid, its batch function cuts areas out of the latent, other packs cut it into windows of
-images or tiles. Wrappers at these levels note what is true there; the sites read it when they run (:mod:`.rows`).
+A forward sees rows; what they belong to is known above it. ComfyUI's guider names its conditionings ("positive",
+"negative", ...) and marks each with a uuid, its batch function cuts areas out of the latent, other packs cut it into
+windows of images or tiles. Wrappers at these levels note what is true there; the sites read it when they run
+(:mod:`.rows`).
 """
 
 from __future__ import annotations

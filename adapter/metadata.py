@@ -76,7 +76,7 @@ class Metadata:
         metrics: for score adapters, one per input in order; each may be given as a mapping, see
             :meth:`MetricStatistics.from_json`. One with only a ``name`` has unknown statistics.
         iqa_model, layer, pooling: for reference adapters, where the activations were taken.
-        protocol: how the training pictures were scaled before an IQA model saw them, see :mod:`..quality.resize`;
+        protocol: resize, how the training pictures were scaled before an IQA model saw them (:mod:`..quality.resize`);
             empty where it is unknown. Metrics that do not say it themselves were measured so, too.
         feature_mean, feature_std: for reference adapters, per activation; empty means raw activations.
         origin: free text about how the adapter was made.
@@ -109,7 +109,8 @@ class Metadata:
         if not self.protocol and len(resizes) == 1:
             object.__setattr__(self, "protocol", *resizes)
         if self.kind not in KINDS:
-            raise ValueError(f"Adapter metadata: kind must be 'score' or 'reference', not {shown(self.kind)!r}.")
+            kinds = " or ".join(map(repr, KINDS))
+            raise ValueError(f"Adapter metadata: kind must be {kinds}, not {shown(self.kind)!r}.")
         if self.kind == "score" and not self.metrics:
             raise ValueError("Adapter metadata: a score adapter must name its metrics.")
         if self.kind == "reference" and not (self.iqa_model and self.layer and self.pooling):

@@ -72,7 +72,7 @@ def _keys_values(application: Application, call: Call, rows: Sequence[Row], q: T
     for source in sources:
         first[source], count = count, count + 2 * len(source)
     places = [
-        first[source] + len(source) * call.is_positive(row.position) + _turn(row, len(source))
+        first[source] + len(source) * call.is_positive(row.position) + _number_of(row, len(source))
         for row, source in zip(rows, tokens, strict=True)
     ]
     memory = call.run.memory
@@ -86,8 +86,8 @@ def _keys_values(application: Application, call: Call, rows: Sequence[Row], q: T
     return memory[key].index_select(0, memory[key, tuple(places)])
 
 
-def _turn(row: Row, count: int) -> int:
-    """Which of ``count`` embeds or masks is a row's.
+def _number_of(row: Row, count: int) -> int:
+    """Number of the embed or mask, among ``count``, that belongs to a row's picture.
 
     Raises:
         ValueError: there are several, and it is not known which picture the row is.
@@ -112,7 +112,7 @@ def _mask(application: Application, call: Call, rows: tuple[Row, ...], device: t
             "that node out."
         )
     whole = resize_mask(application.mask, (call.picture.shape[-2], call.picture.shape[-1]))
-    parts = [cut(whole[_turn(row, len(whole))], box) for row, box in zip(rows, boxes_of(call, rows), strict=True)]
+    parts = [cut(whole[_number_of(row, len(whole))], box) for row, box in zip(rows, boxes_of(call, rows), strict=True)]
     return torch.stack(parts).to(device)
 
 

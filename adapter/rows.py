@@ -1,4 +1,4 @@
-"""Who the rows of a forward are, read where and when it runs.
+"""Which conditioning, picture and tile each row of a forward belongs to, read where and when it runs.
 
 A forward has ``tiles x conditionings x images`` rows, in this order: ComfyUI batches conditionings, a tiler stacks
 parts of the picture. Other packs cut the batch into windows of images before it, or repeat the rows of conditionings

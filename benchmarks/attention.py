@@ -237,10 +237,10 @@ def sdxl(device: torch.device, dtype: torch.dtype):
 
 
 def random_adapter(model, dtype: torch.dtype):
-    layers = sites(model.model.diffusion_model)
     draw = Draw(torch.device("cpu"), torch.float16)
     weights = tuple(
-        LayerWeights(draw(layer.width, CONTEXT), draw(layer.width, CONTEXT)) for layer in layers
+        LayerWeights(draw(site.width, CONTEXT), draw(site.width, CONTEXT))
+        for site in sites(model.model.diffusion_model)
     )
     described = metadata.Metadata(metrics=({"name": "topiq_nr"},))
     project = projection.QualityProjection(1, TOKENS, CONTEXT).requires_grad_(False)

@@ -40,6 +40,8 @@ def main() -> None:
 
 def speed(name: str, count: int, rounds: int) -> list[str]:
     """The same net on the same images: picture after picture, and by ``score_images``."""
+    from comfy.model_management import get_free_memory
+
     model = with_random_weights(name)
     images = torch.rand(count, SIDE, SIDE, 3, generator=torch.Generator().manual_seed(0))
     device = model.patcher.load_device
@@ -56,7 +58,7 @@ def speed(name: str, count: int, rounds: int) -> list[str]:
     ours()  # brings the model to its device
     seconds = side_by_side({"loop": loop, "ours": ours}, rounds)
     difference = (scores["loop"] - scores["ours"]).abs().max().item()
-    at_once = batches.automatic_batch_size(model.entry, SIDE * SIDE, device)
+    at_once = batches.automatic_batch_size(model.entry, SIDE * SIDE, device, get_free_memory(device))
     ratio = f"{seconds['loop'] / seconds['ours']:.2f}"
     return [name, f"{seconds['loop']:.2f}", f"{seconds['ours']:.2f}", ratio, str(at_once), f"{difference:.1e}"]
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..iqa_models.features import extract_features
 from ..iqa_models.loading import load_iqa_model
 from ..pictures import distortions, photos
+from ..pictures.reading import read_picture
 
 SEVERITY = 0.6
 
@@ -87,7 +87,7 @@ def _patches(files, side: int, per_photo: int, rng: np.random.Generator) -> tupl
     """``[N, 3, side, side]`` in the photos' own resolution, and the number of the photo."""
     patches = []
     for file in files:
-        photo = torch.from_numpy(np.array(Image.open(file).convert("RGB"))).movedim(-1, 0).float() / 255
+        photo = read_picture(file).movedim(-1, 0)
         for _ in range(per_photo):
             top, left = (int(rng.integers(length - side + 1)) for length in photo.shape[1:])
             patches.append(photo[:, top : top + side, left : left + side])

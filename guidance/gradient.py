@@ -85,7 +85,7 @@ class GradientGuidance:
         sigma = float(arguments["sigma"].max())  # the one synchronisation per step
         schedule = arguments["model"].model_sampling.percent_to_sigma
         inside = in_range(sigma, self.start_percent, self.end_percent, schedule)
-        if not (inside and self._turn(sigma, arguments["model_options"])):
+        if not (inside and self._is_due(sigma, arguments["model_options"])):
             return denoised
         gradient = self.gradient(denoised, arguments["model"].process_latent_out)
         rms = gradient.square().flatten(1).mean(1).sqrt().clamp_min(1e-12).view(-1, *[1] * (gradient.ndim - 1))
@@ -111,7 +111,7 @@ class GradientGuidance:
         (gradient,) = torch.autograd.grad(score.sum(), latent)
         return gradient.nan_to_num()
 
-    def _turn(self, sigma: float, options: dict) -> bool:
+    def _is_due(self, sigma: float, options: dict) -> bool:
         """Whether this is an n-th step; steps between the schedule's own count with the one before them."""
         schedule = options.get("transformer_options", {}).get("sample_sigmas")
         if self.every == 1 or schedule is None:

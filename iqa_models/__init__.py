@@ -1,1 +1,1 @@
-"""IQA models: which there are, how they are loaded, what they say about pictures, and how their scores spread."""
+"""IQA models: which there are, how they are loaded and what they say about pictures."""

@@ -47,7 +47,7 @@ class FeatureLayer:
     """Where a model's view of a picture can be read, just before it becomes a score.
 
     Attributes:
-        name: dotted path of a module inside pyiqa's net, whose output it is. ``path:input`` is that module's input.
+        name: dotted path of a module inside the net, whose output it is; or a tap, see :mod:`.taps`.
             Models that cut pictures into crops give one row per crop, those of one picture together.
         width: number of channels.
         pooled: the layer gives one vector per picture or crop, ``[rows, width]``; otherwise a map,

@@ -39,7 +39,7 @@ class Features:
     Attributes:
         tensor: ``[images, dim]`` float32 on the CPU, not standardised.
         model: metric name of the IQA model.
-        layer: module path inside the pyiqa architecture.
+        layer: path of a module inside the IQA model's net.
         pooling: a key of ``POOLINGS``.
         resize: how the images were scaled before the model saw them, see :mod:`..quality.resize`; empty where a file
             of version 0.1.0 does not say.

@@ -59,6 +59,17 @@ class Scores:
         known = cc3m_statistics()
         return {name: known[name] for name in self.metrics if name in known and known[name].resize == self.resize}
 
+    def column(self, metric: str = "") -> tuple[str, Tensor]:
+        """Name and raw scores ``[images]`` of a metric; of the first one if it is empty.
+
+        Raises:
+            ValueError: the images were not scored with ``metric``.
+        """
+        name = metric.strip() or self.metrics[0]
+        if name not in self.metrics:
+            raise ValueError(unknown_metric(name, self.metrics, catalogue.names()))
+        return name, self.values[:, self.metrics.index(name)]
+
     def best(self, count: int, metric: str = "") -> list[int]:
         """Indices of the ``count`` best images, best first; all of them where there are fewer.
 
@@ -70,10 +81,7 @@ class Scores:
         Raises:
             ValueError: the images were not scored with ``metric``.
         """
-        name = metric or self.metrics[0]
-        if name not in self.metrics:
-            raise ValueError(unknown_metric(name, self.metrics, catalogue.names()))
-        column = self.values[:, self.metrics.index(name)]
+        name, column = self.column(metric)
         goodness = column if catalogue.find(name).higher_is_better else -column
         return goodness.nan_to_num(nan=-math.inf).argsort(descending=True, stable=True)[:count].tolist()
 

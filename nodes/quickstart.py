@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..pictures.distortions import KINDS, distort
 from ..pictures.photos import SHOWN, photo
-from ..quickstart.model import LATENT_CHANNELS, load_quickstart
+from ..quickstart.model import BLOCK, LATENT_CHANNELS, load_quickstart
 from ..quickstart.rendering import SIZE, render_pictures
 from ..quickstart.world import HELD_OUT_SEEDS, Scene, Thing, prompt
 from .schema import schema
@@ -41,7 +41,7 @@ class IQAQuickstartModel(io.ComfyNode):
     @classmethod
     def execute(cls, batch_size: int) -> io.NodeOutput:
         model, clip, vae = load_quickstart(embedding_directory=folder_paths.get_folder_paths("embeddings"))
-        latent = {"samples": torch.zeros(batch_size, LATENT_CHANNELS, SIZE // 2, SIZE // 2)}
+        latent = {"samples": torch.zeros(batch_size, LATENT_CHANNELS, SIZE // BLOCK, SIZE // BLOCK)}
         return io.NodeOutput(model, clip, vae, latent)
 
 
@@ -74,7 +74,7 @@ class IQAQuickstartPicture(io.ComfyNode):
                     "seed",
                     default=0,
                     min=0,
-                    max=2**30 - 1,
+                    max=len(HELD_OUT_SEEDS) - 1,
                     tooltip="Draws noise, the direction of blur and shift, and the scene.",
                 ),
             ],

@@ -135,7 +135,7 @@ class IQASelectBest(io.ComfyNode):
                 f"The scores are of {len(scores)} images, but {len(found)} are to choose from. Connect the images that "
                 "were scored."
             )
-        best = scores.best(single(count, "count"), single(metric, "metric").strip())
+        best = scores.best(single(count, "count"), single(metric, "metric"))
         chosen = [found[number] for number in best]
         alike = len({picture.shape for picture in chosen}) == 1
         return io.NodeOutput([torch.stack(chosen)] if alike else [picture[None] for picture in chosen], best)

@@ -12,9 +12,7 @@ from ..adapter.adapter import Adapter
 from ..adapter.tokens import embed_quality
 from ..figures.curve import Response
 from ..figures.grid import labelled_grid
-from ..iqa_models import catalogue
 from ..iqa_models.scoring import Scores
-from ..quality.names import unknown_metric
 from ..quality.targets import requested as standardised
 from .conditioning import adapter_metrics
 from .schema import IQAAdapterType, IQAEmbedsType, IQAScoresType, advanced, schema
@@ -164,14 +162,11 @@ class IQAResponseCurve(io.ComfyNode):
 
     @classmethod
     def execute(cls, iqa_scores: Scores, requested: str, metric: str = "") -> io.NodeOutput:
-        name = metric.strip() or iqa_scores.metrics[0]
-        if name not in iqa_scores.metrics:
-            raise ValueError(unknown_metric(name, iqa_scores.metrics, catalogue.names()))
-        measured = np.array(iqa_scores.by_metric()[name])
+        name, measured = iqa_scores.column(metric)
         asked = np.array(percentiles(requested, "requested"))
         if len(asked) and len(measured) % len(asked) == 0:
             asked = asked.repeat(len(measured) // len(asked))
-        response = Response(asked, measured, name)
+        response = Response(asked, measured.double().numpy(), name)
         plot, summary = response.plot(), response.describe()
         return io.NodeOutput(plot, summary, ui={**ui.PreviewImage(plot, cls=cls).as_dict(), "text": [summary]})
 

@@ -210,7 +210,8 @@ class _Show(Observer):
         return comfy.utils.ProgressBar(total, self._node_id)
 
     def step(self, step: int, loss: float) -> None:
-        """
+        """Show loss and time left.
+
         Raises:
             InterruptProcessingException: the user cancelled.
         """

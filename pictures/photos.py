@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from ..optional import needed
+from .reading import read_picture
 
 _SKIMAGE = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png", "ihc.png", "brick.png",
             "grass.png", "gravel.png", "hubble_deep_field.jpg")  # fmt: skip
@@ -55,4 +55,5 @@ def _skimage_folder() -> Path:
 
 
 def _pixels(file: Path) -> torch.Tensor:
-    return torch.from_numpy(np.array(Image.open(file).convert("RGB"))).movedim(-1, 0).float() / 255
+    """``[3, H, W]`` in 0…1."""
+    return read_picture(file).movedim(-1, 0)

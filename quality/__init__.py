@@ -1,1 +1,1 @@
-"""Numbers that adapter files and IQA models both speak: statistics, percentiles, targets. Pure; no torch models."""
+"""Numbers that adapter files and IQA models both use: statistics, targets, names, resize. No models."""

@@ -1,4 +1,4 @@
-"""The quickstart's IQA model: pyiqa's NIMA, trained to predict full-reference metrics from a picture alone."""
+"""The quickstart's IQA model: a small NIMA, trained to predict full-reference metrics from a picture alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BATCH = 100
 
 
 def load_iqa(folder: Path) -> tuple[nn.Module, dict]:
-    """The trained model (pyiqa's ``NIMA``) in evaluation mode and the facts of its header."""
+    """The trained model (:mod:`..iqa_models.small_nima`) in evaluation mode and the facts of its header."""
     file = folder / IQA_WEIGHTS
     _, facts = read_weights(file)
     return construction.build(IQA_MODEL, {IQA_WEIGHTS: file}), facts

@@ -19,8 +19,9 @@ import comfy.utils
 import torch
 import torch.nn.functional as F
 
-from ..files import fill, read_tensors
+from ..files import fill
 from .text_encoder import WIDTH, make_clip
+from .weights_file import read_named_tensors
 
 WEIGHTS = Path(__file__).parent / "weights"
 BASE_WEIGHTS = "base.safetensors"
@@ -135,7 +136,7 @@ def load_quickstart(
     file = folder / BASE_WEIGHTS
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing; `python iqa.py build` trains and writes it.")
-    weights, _ = read_tensors(file)
+    weights, _ = read_named_tensors(file)
     text = comfy.utils.state_dict_prefix_replace(weights, {"text_encoder.": ""}, filter_keys=True)
     unet = comfy.utils.state_dict_prefix_replace(weights, {"unet.": ""}, filter_keys=True)
 

@@ -33,7 +33,7 @@ BACKGROUND_COLOURS = {
 }
 TEXTURES = ("leaves", "gradient", "stripes", "fabric")
 
-TRAINING_SEEDS = range(0, 2**30)
+TRAINING_SEEDS = range(2**30)
 HELD_OUT_SEEDS = range(2**30, 2**31)
 TWO_OBJECTS = 0.25  # share of scenes with two objects
 

@@ -139,20 +139,6 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def read_yaml(text: str | bytes, origin: str, *classes: type[Checked]) -> list:
-    """Settings records from one flat YAML mapping; what it does not name keeps its default.
-
-    Args:
-        text: lines of the form ``setting: value``.
-        origin: where it comes from, for messages.
-        classes: whose fields it may name.
-
-    Raises:
-        ValueError: not a YAML mapping, an unknown setting, or one out of its range.
-    """
-    return make_settings(parse_mapping(text, origin), origin, *classes)
-
-
 def parse_mapping(text: str | bytes, origin: str) -> dict:
     """YAML lines of the form ``setting: value``.
 
@@ -169,7 +155,14 @@ def parse_mapping(text: str | bytes, origin: str) -> dict:
 
 
 def make_settings(given: dict, origin: str, *classes: type[Checked]) -> list:
-    """One record of each class from values by name; see :func:`read_yaml`."""
+    """One record of each class from values by name; what is not named keeps its default.
+
+    Args:
+        origin: where the values come from, for messages.
+
+    Raises:
+        ValueError: an unknown setting, or one of another type or out of its range.
+    """
     fields = {cls: [field.name for field in dataclasses.fields(cls)] for cls in classes}
     known = [name for names in fields.values() for name in names]
     if unknown := [_shown(name) for name in given if name not in known]:
@@ -192,7 +185,7 @@ def to_help(title: str, cls: type[Checked]) -> str:
 
 
 def to_commented_yaml(title: str, cls: type[Checked]) -> str:
-    """Every setting with its default, below a comment that says what it is; :func:`read_yaml` reads it."""
+    """Every setting with its default, below a comment that says what it is."""
     lines = [f"# {title}"]
     for field in dataclasses.fields(cls):
         known = field.metadata["setting"]

@@ -84,7 +84,7 @@ class TrainingSet(Dataset):
         self.variants = settings.variants if settings.drawn else 1
         _check_drawing(table, settings, models.iqa_model)
         self.pictures, rows = _with_scores(*_match(captioned(list(pictures)), table), table, settings)
-        self.metadata, self.mean, self.std = _standard(table, settings, len(rows))
+        self.metadata, self.mean, self.std = _described(table, settings, len(rows))
         self.values = _values(table, settings, rows)
         self._scored_sizes = table.rows.sizes[rows]
         self._sizes = bucket_sizes(settings.resolution, settings.bucket_step) if settings.buckets else []
@@ -231,8 +231,8 @@ def _match(pictures: list[Picture], table: ScoredTable) -> tuple[list[Picture], 
     return chosen, [row_of[picture.key] for picture in chosen]
 
 
-def _standard(table: ScoredTable, settings: DataSettings, count: int) -> tuple[Metadata, Tensor, Tensor]:
-    """Metadata, mean and standard deviation ``[m]``."""
+def _described(table: ScoredTable, settings: DataSettings, count: int) -> tuple[Metadata, Tensor, Tensor]:
+    """Metadata of the quality input, and the mean and standard deviation ``[m]`` that standardise it."""
     contents, origin = table.contents, f"{count} pictures, resize {table.contents.protocol}"
     if contents.kind == "score":
         known = table.metrics(settings.metrics)

@@ -9,7 +9,8 @@ FORBIDDEN = set('<>:"/\\|?*')
 
 
 def check_name(name: str) -> None:
-    """
+    """Refuse a name that would be no file or folder somewhere.
+
     Raises:
         ValueError: the name cannot be that of a file and a folder on every system; says why.
     """

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-def processes() -> PartialState:
-    """What this process knows of all of them."""
+def processes(cpu: bool = False) -> PartialState:
+    """What this process knows of all of them.
+
+    Args:
+        cpu: compute on the CPU though there is a GPU; only the first call in a process decides.
+    """
     with needed("accelerate"):
         from accelerate import PartialState
-    return PartialState()
+    return PartialState(cpu=cpu)
 
 
 def is_main() -> bool:

@@ -108,7 +108,8 @@ class RunRecord:
             raise ValueError(f"{folder / RECORD} is damaged; delete it to go on without comparing.") from error
 
     def check(self, before: RunRecord, folder: Path) -> None:
-        """
+        """Compare with the record of the run that is to go on.
+
         Raises:
             ValueError: this is not what the run in ``folder`` was begun with; lists what differs.
         """

@@ -142,7 +142,7 @@ class _Sampling(Observer):
 
 
 class _Opening:
-    """Of a run, in the main process: first compared with the one in its folder, then begun or gone on with."""
+    """Compares a run with the one in its folder, then begins it or lets it go on; in the main process only."""
 
     def __init__(self, run: Run):
         self._run = run

@@ -8,13 +8,12 @@ import comfy.sample
 import numpy as np
 import torch
 from comfy.model_patcher import ModelPatcher
-from PIL import Image
 from torch import Tensor
 
 from ..adapter.adapter import Adapter
 from ..adapter.apply import apply_adapter
 from ..adapter.tokens import embed_quality
-from ..files import written_whole
+from ..figures.grid import sheet, write_png
 from .dataset import Models, TrainingSet
 from .settings import SampleSettings
 
@@ -43,11 +42,9 @@ class Samples:
     def __call__(self, step: int, adapter: Adapter) -> Path:
         """Sample with the adapter and write the sheet; returns its file."""
         columns = [apply_adapter(self.models.model, embed_quality(adapter, quality[None])) for quality in self.targets]
-        rows = [torch.cat([self._picture(model, positive) for model in columns], 1) for positive in self.positive]
-        pixels = (torch.cat(rows).clamp(0, 1) * 255).round().byte().cpu().numpy()
+        pictures = torch.stack([self._picture(model, positive) for positive in self.positive for model in columns])
         path = self.folder / f"{step:06d}.png"
-        with written_whole(path) as temporary:
-            Image.fromarray(pixels).save(temporary, "PNG")
+        write_png(path, sheet(pictures, len(columns)))
         return path
 
     def _picture(self, model: ModelPatcher, positive: list) -> Tensor:

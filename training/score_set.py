@@ -16,11 +16,11 @@ from ..iqa_models.batches import check_images, model_input
 from ..iqa_models.features import read_layer
 from ..iqa_models.loading import IQAModel
 from ..iqa_models.scoring import score_images
-from ..optional import needed
 from ..pictures.reading import Picture
 from ..quality.resize import AS_IS
 from . import table
 from .observer import Progress, Silent
+from .processes import is_main, processes, share
 from .table import Contents, Rows
 
 SHARD = 1000  # pictures; a kill loses what was scored since the last shard, cancelling loses nothing
@@ -53,27 +53,24 @@ def score_dataset(
     Raises:
         ValueError: nothing can be scored, the folder holds another table, or the layer gives no vectors.
     """
-    device = comfy.model_management.get_torch_device()
-    with needed("accelerate"):
-        from accelerate import PartialState
-    processes = PartialState(cpu=device.type == "cpu")
+    group = processes(cpu=comfy.model_management.get_torch_device().type == "cpu")
     folder = Path(folder)
     contents = scorer.contents(pictures)
-    with processes.main_process_first():
+    with group.main_process_first():
         contents.write(folder)
     done = table.keys(folder)
     first = max((int(path.stem) + 1 for path in table.shards(folder)), default=0)
-    processes.wait_for_everyone()  # all have looked before the first one writes
+    group.wait_for_everyone()  # all have looked before the first one writes
     left = [picture for picture in pictures if picture.key not in done]
     parts = list(enumerate((left[i : i + shard_size] for i in range(0, len(left), shard_size)), first))
-    mine = parts[processes.process_index :: processes.num_processes]
+    mine = share(parts)
     bar = progress(len(scorer.models) * sum(len(part) for _, part in mine))
     for number, part in mine:
         scorer.write_shard(part, folder, number, bar)
-    processes.wait_for_everyone()
-    if processes.is_main_process:
+    group.wait_for_everyone()
+    if is_main():
         _finish(pictures, folder, scorer)
-    processes.wait_for_everyone()
+    group.wait_for_everyone()
     return folder
 
 
@@ -82,7 +79,7 @@ class Scorer:
 
     Args:
         models: one column each; for ``features`` exactly one.
-        protocol: how pictures are resized, see :mod:`..quality.resize`.
+        resize: how pictures are scaled, see :mod:`..quality.resize`.
         features: take activations in place of scores.
         layer, pooling: of activations, see :func:`..iqa_models.features.extract_features`.
 
@@ -93,14 +90,14 @@ class Scorer:
     def __init__(
         self,
         models: Sequence[IQAModel],
-        protocol: str = "512",
+        resize: str = "512",
         features: bool = False,
         layer: str = "",
         pooling: str = "",
     ):
         if features and len(models) != 1:
             raise ValueError(f"A table of activations is of one IQA model, not of {len(models)}.")
-        self.models, self.features, self.protocol = models, features, protocol
+        self.models, self.features, self.resize = models, features, resize
         self.layer, self.pooling = layer, pooling
         self.entries = [model.entry for model in models]
 
@@ -118,7 +115,7 @@ class Scorer:
                 problem = f"the first one fails with: {error}" if problem == "there are none" else problem
                 continue
             _, where = self._measure([pixels], [picture.key], Silent())
-            return Contents("reference" if self.features else "score", names, self.protocol, *where)
+            return Contents("reference" if self.features else "score", names, self.resize, *where)
         raise ValueError(f"None of the pictures can be scored; {problem}")
 
     def prepare(self, picture: Picture) -> tuple[tuple[int, int], Tensor]:
@@ -128,10 +125,10 @@ class Scorer:
             ValueError: it cannot be read or does not suit a model.
         """
         pixels = picture.read()
-        check_images(pixels[None], self.entries, self.protocol)
+        check_images(pixels[None], self.entries, self.resize)
         height, width = pixels.shape[:2]
-        if self.protocol != AS_IS:
-            pixels = model_input(pixels[None], self.protocol, torch.device("cpu"))[0].movedim(0, -1)
+        if self.resize != AS_IS:
+            pixels = model_input(pixels[None], self.resize, torch.device("cpu"))[0].movedim(0, -1)
         return (width, height), pixels
 
     def write_shard(self, pictures: Sequence[Picture], folder: Path, number: int, bar: Progress) -> None:

@@ -181,7 +181,8 @@ def steps_done(folder: Path) -> int:
 
 
 def check_steps(folder: Path, done: int, steps: int) -> None:
-    """
+    """Refuse to end a run before where it already is.
+
     Raises:
         ValueError: more steps are done than are asked for.
     """

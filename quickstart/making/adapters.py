@@ -21,7 +21,8 @@ from ...adapter.checkpoint import save_adapter
 from ...adapter.metadata import Metadata
 from ...iqa_models.colourfulness import colourfulness
 from ...pictures.distortions import distort_randomly
-from ...quality.statistics import MetricStatistics
+from ...quality.statistics import RANKS, MetricStatistics
+from ...training.cache import encode_text
 from ...training.loop import train
 from ...training.observer import Observer
 from ...training.settings import TrainingSettings
@@ -37,7 +38,6 @@ from .procedural import SceneCache, dead_leaves_pictures
 
 PICTURES = 15000
 DISTORTION_SEED = 11
-RANKS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 SETTINGS = TrainingSettings(
     batch_size=16,
     learning_rate=3e-3,
@@ -61,8 +61,8 @@ class MixedScenes(Dataset):
         self.images, self.kinds, _ = self._distorted(self.clean)
         self.model, clip, _ = load_quickstart(work)
         self.latents = self.model.model.process_latent_in(F.pixel_unshuffle(2 * self.images - 1, BLOCK))
-        self.texts = [encode(clip, caption(sample_scene(int(seed)), variant=0)) for seed in self.seeds]
-        self.empty_text = encode(clip, "")
+        self.texts = [encode_text(clip, caption(sample_scene(int(seed)), variant=0)) for seed in self.seeds]
+        self.empty_text = encode_text(clip, "")
         self.quality = torch.empty(0)
 
     def __len__(self) -> int:
@@ -82,13 +82,6 @@ class MixedScenes(Dataset):
         """Mask ``[N]`` of pictures of which the same share is clean as of the base model's training pictures."""
         clean = self.kinds == 0
         return ~clean | (clean.cumsum(0) <= (~clean).sum() * CLEAN_SHARE / (1 - CLEAN_SHARE))
-
-
-@torch.no_grad()
-def encode(clip, sentence: str) -> dict[str, torch.Tensor]:
-    """``text`` ``[tokens, width]`` and ``pooled`` ``[width]`` as CLIPTextEncode makes them."""
-    ((embedding, extra),) = clip.encode_from_tokens_scheduled(clip.tokenize(sentence))
-    return {"text": embedding[0].clone(), "pooled": extra["pooled_output"][0].clone()}
 
 
 def measure_scores(scenes: MixedScenes, work: Path) -> tuple[torch.Tensor, Metadata]:

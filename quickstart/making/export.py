@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from ...files import write_tensors
-from ..weights_file import read_tensors
+from ..weights_file import read_named_tensors
 
 # largest rounding error (root mean square), in standard deviations of a tensor
 ROUNDING, ROUNDING_OF_DETAIL = 0.045, 0.005
@@ -41,13 +41,13 @@ def _step(deviation: float, error: float) -> float:
 
 def export(source: Path, target: Path, error: float) -> None:
     """Write a file's weights in half precision and with its header; ``error`` as in :func:`rounded`."""
-    weights, header = read_tensors(source)
+    weights, header = read_named_tensors(source)
     write_tensors(target, halved(rounded(weights, error)), header)
 
 
 def export_as_bytes(source: Path, target: Path) -> None:
     """Write matrices and convolutions as int8; what each is to be multiplied by is in the header's ``steps``."""
-    weights, header = read_tensors(source)
+    weights, header = read_named_tensors(source)
     largest = {name: weight.abs().max().item() for name, weight in weights.items() if weight.ndim > 1}
     steps = {name: 2.0 ** math.ceil(math.log2(value / 127)) for name, value in largest.items()}
     integers = {name: (weights[name].float() / step).round().to(torch.int8) for name, step in steps.items()}

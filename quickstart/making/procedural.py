@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ...files import written_whole
 from ..rendering import SIZE, SUPERSAMPLING, render
-from ..world import sample_scene
+from ..world import TRAINING_SEEDS, sample_scene
 
 CHUNK = 2000  # scenes in a file of the cache
 _LARGE = SIZE * SUPERSAMPLING
@@ -76,7 +76,7 @@ def make_scene_cache(folder: Path, scenes: int) -> None:
     for start in tqdm(range(0, scenes, CHUNK), desc="scenes", unit="chunk"):
         file = folder / f"{start:06d}.npy"
         if not file.exists():
-            pictures = np.stack([render(sample_scene(seed)) for seed in range(start, start + CHUNK)])
+            pictures = np.stack([render(sample_scene(seed)) for seed in TRAINING_SEEDS[start : start + CHUNK]])
             with written_whole(file) as temporary, temporary.open("wb") as output:
                 np.save(output, pictures)
 

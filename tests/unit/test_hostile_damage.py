@@ -22,7 +22,7 @@ from iqa_adapter.iqa_models import features, matlab, weights
 from iqa_adapter.nodes import loaders, schema
 from iqa_adapter.quickstart.model import make_unet
 from iqa_adapter.training import cache, checked_settings, state, table
-from iqa_adapter.training.settings import TrainingSettings
+from iqa_adapter.training.settings import RunSettings, TrainingSettings
 from iqa_adapter.training.trainable import TrainableAdapter
 
 # Names
@@ -301,6 +301,10 @@ def test_truncated_cache_entries_are_made_again(tmp_path):
     assert len(made) == 2
 
 
+def read_settings(content: bytes) -> RunSettings:
+    return RunSettings.from_mapping(checked_settings.parse_mapping(content, "mine.yaml"), "mine.yaml")
+
+
 @pytest.mark.parametrize(
     "content",
     [b"\xff\xfe\xfa", b"- 1", b"text", b"a: [", b"a: 2026-13-45", b"[" * 10_000, b"? [a, b]\n: 1", b"a: \x00",
@@ -308,7 +312,7 @@ def test_truncated_cache_entries_are_made_again(tmp_path):
 )  # fmt: skip
 def test_hostile_settings(content):
     with pytest.raises(ValueError, match=r"^mine\.yaml"):
-        checked_settings.read_yaml(content, "mine.yaml", TrainingSettings)
+        read_settings(content)
 
 
 def test_hostile_settings_of_a_wrong_type():
@@ -320,4 +324,4 @@ def test_hostile_settings_of_a_wrong_type():
     )
     for content in (b"steps: many", b"steps: {a: 1}", b"learning_rate: [1]", bomb):
         with pytest.raises(ValueError, match=r"(steps|learning_rate) must be a"):
-            checked_settings.read_yaml(content, "mine.yaml", TrainingSettings)
+            read_settings(content)
