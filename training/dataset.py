@@ -30,7 +30,7 @@ from ..iqa_models.loading import IQAModel
 from ..pictures.cropping import bucket_sizes, centre_crop, nearest_bucket, other_crop, scale_to_cover
 from ..pictures.distortions import distort_randomly
 from ..pictures.reading import Picture, captioned
-from .cache import Cache, Tensors, clip_fingerprint, encode_picture, encode_text, fingerprint, vae_fingerprint
+from .cache import SYNTAX, Cache, Tensors, clip_fingerprint, encode_picture, encode_text, fingerprint, vae_fingerprint
 from .observer import Observer, Silent, TrainingStopped
 from .processes import any_of_all, share
 from .settings import DataSettings
@@ -144,7 +144,9 @@ class TrainingSet(Dataset):
             raise TrainingStopped("Stopped while the pictures were prepared; those that are done are kept.")
 
     def _text(self, caption: str) -> Tensors:
-        return self.cache.get(("text", self._clip_id, caption), lambda: encode_text(self.models.clip, caption))
+        # version 0.1.0 kept captions with weights, so those with any have a name of their own
+        kind = "plain text" if any(sign in caption for sign in SYNTAX) else "text"
+        return self.cache.get((kind, self._clip_id, caption), lambda: encode_text(self.models.clip, caption))
 
     def _item(self, number: int, variant: int) -> Tensors:
         """``latent``, ``size`` and for drawn variants ``features``."""

@@ -21,9 +21,11 @@ from iqa_adapter.pictures.pixels import LARGEST
 from iqa_adapter.pictures.reading import Picture, UnreadablePicture, captioned, find_pictures, left_out, read_picture
 from iqa_adapter.pictures.text import decode_text
 from iqa_adapter.quickstart.model import load_quickstart
+from iqa_adapter.training import cache
 from iqa_adapter.training.dataset import Models, TrainingSet
+from iqa_adapter.training.sampling import Samples
 from iqa_adapter.training.score_set import Scorer, score_dataset
-from iqa_adapter.training.settings import DataSettings
+from iqa_adapter.training.settings import DataSettings, SampleSettings
 from iqa_adapter.training.table import ScoredTable
 
 SENTENCE = "a café with Füße"
@@ -339,6 +341,40 @@ def test_names_that_are_not_utf8_are_named_and_skipped(tmp_path, quickstart):
     table = scored(folder, tmp_path / "t")
     assert r"caf\xe9.png: its name is not UTF-8" in (tmp_path / "t" / "unreadable.txt").read_text()
     assert len(training_set(folder, table, quickstart, tmp_path / "cache").pictures) == 4
+
+
+# Captions are plain text
+
+
+@pytest.mark.parametrize("text", ["a (red) circle", "a ((red:1.5)) circle", "a ) red (", "an embedding:red circle"])
+def test_captions_have_no_weights(quickstart, text):
+    _, clip, _ = quickstart
+    weights = [weight for part in cache.plain_tokens(clip, text).values() for chunk in part for _, weight in chunk]
+    assert set(weights) == {1.0}
+
+
+def test_a_caption_with_parentheses_is_not_taken_from_an_old_cache(quickstart, tmp_path):
+    folder = training_pictures.write(tmp_path / "photos", 2)
+    (folder / "00.txt").write_text("a (red) circle")
+    made = training_set(folder, scored(folder, tmp_path / "t"), quickstart, tmp_path / "cache")
+    clip = quickstart[1]
+    tokens = [clip.tokenize("a (red) circle", **options) for options in ({}, {"disable_weights": True})]
+    weighted, plain = (clip.encode_from_tokens_scheduled(chosen)[0][0][0] for chosen in tokens)
+    old = made.cache.get(("text", made._clip_id, "a (red) circle"), lambda: {"text": weighted})
+    assert not torch.allclose(old["text"].float(), plain, atol=1e-2)
+    assert torch.allclose(made[0]["text"].float(), plain, atol=1e-2)
+
+
+def test_samples_take_weights_from_prompts_and_none_from_captions(quickstart, tmp_path):
+    folder = training_pictures.write(tmp_path / "photos", 2)
+    for file in folder.glob("*.txt"):
+        file.write_text("a (red) circle")
+    items = training_set(folder, scored(folder, tmp_path / "t"), quickstart, tmp_path / "cache")
+    models, clip = Models(*quickstart), quickstart[1]
+    for prompts, options in (((), {"disable_weights": True}), (("a (red) circle",), {})):
+        made = Samples(models, items, SampleSettings(sample_prompts=prompts), tmp_path)
+        expected = clip.encode_from_tokens_scheduled(clip.tokenize("a (red) circle", **options))
+        assert torch.equal(made.positive[0][0][0], expected[0][0])
 
 
 # Size
