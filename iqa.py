@@ -68,7 +68,7 @@ def _score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", type=Path, help="folder of the table, made if there is none")
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument("--metrics", nargs="+", metavar="METRIC", help="for a score-based adapter: names of metrics")
-    kind.add_argument("--features", metavar="MODEL", help="for a reference-based adapter: takes this IQA model's activations")
+    kind.add_argument("--features", metavar="MODEL", help="for a reference adapter: activations of this IQA model")
     parser.add_argument("--layer", default="", help="of --features (default: the catalogue's)")
     parser.add_argument("--pooling", default="", choices=["", "mean", "max", "mean+std", "none"], help="of --features")
     parser.add_argument(

@@ -9,7 +9,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..iqa_models.loading import IQAModel
-from ..pictures.reading import find_pictures
+from ..pictures.reading import find_pictures, left_out
 from ..quality.resize import RESIZES
 from ..training.names import check_name
 from ..training.score_set import Scorer, score_dataset
@@ -89,7 +89,8 @@ class IQAScoreDataset(io.ComfyNode):
         score_dataset(found, Scorer(models, protocol, kind == ACTIVATIONS), folder, progress=comfy.utils.ProgressBar)
         table = ScoredTable.read(folder)
         summary = f"{len(table.rows.keys)} of {len(found)} pictures: {table.contents}"
-        return io.NodeOutput(str(folder), summary, ui={"text": [f"{summary}\n{folder}"]})
+        text = "\n".join([summary, *left_out(found), str(folder)])
+        return io.NodeOutput(str(folder), summary, ui={"text": [text]})
 
 
 def pictures_input() -> io.String.Input:
@@ -97,8 +98,8 @@ def pictures_input() -> io.String.Input:
         "pictures",
         default="",
         placeholder="/data/photos",
-        tooltip="Folder of pictures with captions (name.txt beside name.png, or metadata.jsonl) or of WebDataset .tar "
-        "shards; a path, or a folder in ComfyUI's input folder.",
+        tooltip="Folder of pictures with captions (name.txt beside name.png, or metadata.jsonl or .csv), of WebDataset "
+        ".tar shards or Parquet files with pictures; a path, or a folder in ComfyUI's input folder.",
     )
 
 

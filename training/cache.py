@@ -59,10 +59,22 @@ def fingerprint(*outputs: Tensor) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
+SYNTAX = ("(", ")", "embedding:")  # of prompts
+
+
+def plain_tokens(clip: comfy.sd.CLIP, text: str) -> dict:
+    """Tokens of a text in which parentheses are parentheses, not weights, and no embeddings are called by name.
+
+    ``\\(`` is ``(``, as in prompts, for many programs that write captions write it so.
+    """
+    return clip.tokenize(text.replace("embedding:", "Embedding:"), disable_weights=True)  # CLIP knows no capitals
+
+
 @torch.no_grad()
 def encode_text(clip: comfy.sd.CLIP, text: str) -> Tensors:
-    """``text`` ``[tokens, width]`` and, where the encoder has one, ``pooled`` ``[P]``, as CLIPTextEncode makes them."""
-    ((embedding, extra),) = clip.encode_from_tokens_scheduled(clip.tokenize(text))
+    """``text`` ``[tokens, width]`` and, where the encoder has one, ``pooled`` ``[P]``, as CLIPTextEncode makes them of
+    plain text."""
+    ((embedding, extra),) = clip.encode_from_tokens_scheduled(plain_tokens(clip, text))
     pooled = extra.get("pooled_output")
     return {"text": embedding[0]} | ({} if pooled is None else {"pooled": pooled[0]})
 

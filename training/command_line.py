@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ..adapter.checkpoint import load_adapter
 from ..iqa_models.loading import load_iqa_model
-from ..pictures.reading import find_pictures
+from ..pictures.reading import find_pictures, left_out
 from .checked_settings import parse_mapping
 from .dataset import Models
 from .loop import TrainingDiverged
@@ -62,6 +62,8 @@ def run(arguments: argparse.Namespace, embedded: Mapping[str, Callable[[], tuple
 def _score(arguments: argparse.Namespace, terminal: _Terminal) -> str:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's time limit: keep the rows that are done
     pictures = find_pictures(arguments.pictures)
+    for note in left_out(pictures):
+        terminal.note(note)
     names = arguments.metrics or [arguments.features]
     with memory_errors("scoring", "free memory, or choose a smaller --resize"):
         models, of_layer = [load_iqa_model(name) for name in names], (arguments.layer, arguments.pooling)

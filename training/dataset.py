@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -23,12 +24,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..adapter.metadata import Metadata
+from ..files import shown
 from ..iqa_models.features import extract_features
 from ..iqa_models.loading import IQAModel
 from ..pictures.cropping import bucket_sizes, centre_crop, nearest_bucket, other_crop, scale_to_cover
 from ..pictures.distortions import distort_randomly
 from ..pictures.reading import Picture, captioned
-from .cache import Cache, Tensors, clip_fingerprint, encode_picture, encode_text, fingerprint, vae_fingerprint
+from .cache import SYNTAX, Cache, Tensors, clip_fingerprint, encode_picture, encode_text, fingerprint, vae_fingerprint
 from .observer import Observer, Silent, TrainingStopped
 from .processes import any_of_all, share
 from .settings import DataSettings
@@ -61,6 +63,7 @@ class TrainingSet(Dataset):
 
     Attributes:
         pictures: those with a caption and a row.
+        notes: what the user should know about those without a caption.
         values: their raw scores or activations, ``[pictures, m]``.
         mean, std: with which these are standardised, ``[m]``.
         metadata: what the quality input is.
@@ -83,7 +86,8 @@ class TrainingSet(Dataset):
         self.table, self.models, self.settings, self.seed = table, models, settings, seed
         self.variants = settings.variants if settings.drawn else 1
         _check_drawing(table, settings, models.iqa_model)
-        self.pictures, rows = _with_scores(*_match(captioned(list(pictures)), table), table, settings)
+        chosen, self.notes = captioned(pictures)
+        self.pictures, rows = _with_scores(*_match(chosen, table), table, settings)
         self.metadata, self.mean, self.std = _described(table, settings, len(rows))
         self.values = _values(table, settings, rows)
         self._scored_sizes = table.rows.sizes[rows]
@@ -140,7 +144,9 @@ class TrainingSet(Dataset):
             raise TrainingStopped("Stopped while the pictures were prepared; those that are done are kept.")
 
     def _text(self, caption: str) -> Tensors:
-        return self.cache.get(("text", self._clip_id, caption), lambda: encode_text(self.models.clip, caption))
+        # version 0.1.0 kept captions with weights, so those with any have a name of their own
+        kind = "plain text" if any(sign in caption for sign in SYNTAX) else "text"
+        return self.cache.get((kind, self._clip_id, caption), lambda: encode_text(self.models.clip, caption))
 
     def _item(self, number: int, variant: int) -> Tensors:
         """``latent``, ``size`` and for drawn variants ``features``."""
@@ -215,8 +221,10 @@ def _match(pictures: list[Picture], table: ScoredTable) -> tuple[list[Picture], 
     row_of = {key: row for row, key in enumerate(table.rows.keys)}
     left_out = table.folder / UNREADABLE
     known = left_out.read_text(encoding="utf-8") if left_out.is_file() else ""
-    unreadable = {line.split(": ")[0] for line in known.splitlines()}
-    missing = [picture.key for picture in pictures if picture.key not in row_of and picture.key not in unreadable]
+    unreadable = {line[: found.start()] for line in known.splitlines() for found in re.finditer(": ", line)}
+    missing = [
+        picture.key for picture in pictures if picture.key not in row_of and shown(picture.key) not in unreadable
+    ]
     if missing:
         raise ValueError(
             f"{len(missing)} of {len(pictures)} pictures have no row in the table {table.folder} (the first is "

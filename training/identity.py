@@ -81,19 +81,13 @@ def of_pictures(pictures: Iterable[Picture], known: Mapping[str, list]) -> dict[
         state, caption = picture.file.stat(), _digest(picture.caption.encode())
         place = [picture.offset, picture.size or state.st_size, state.st_mtime_ns]
         before = known.get(picture.key)
-        content = before[-1] if before and before[1:-1] == place else _digest(_bytes_of(picture))
+        content = before[-1] if before and before[1:-1] == place else _digest(picture.content())
         return [caption, *place, content]
 
     pictures = list(pictures)
     with ThreadPoolExecutor(THREADS) as pool:
         entries = pool.map(entry, pictures)
         return {picture.key: found for picture, found in zip(pictures, entries, strict=True)}
-
-
-def _bytes_of(picture: Picture) -> bytes:
-    with picture.file.open("rb") as file:
-        file.seek(picture.offset)
-        return file.read(picture.size)
 
 
 def _take_apart(value: object, tensors: list[Tensor], words: list[str]) -> None:

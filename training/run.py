@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from ..adapter.adapter import Adapter
 from ..files import written_whole
 from ..iqa_models.loading import load_iqa_model
-from ..pictures.reading import Picture
+from ..pictures.reading import Picture, left_out
 from .dataset import Models, TrainingSet
 from .loop import LESS_MEMORY, RESULT, check, train
 from .memory import memory_errors
@@ -93,7 +93,8 @@ def train_on_pictures(
     if run.initial is not None:  # reports what does not fit
         TrainableAdapter.from_adapter(run.initial, models.model.model.diffusion_model, len(items[0]["quality"]))
     with _locked(run):
-        notes = [*_about_size(models.model, settings), *in_main(lambda: opening.examine(items))]
+        about_pictures = [*left_out(pictures), *items.notes]
+        notes = [*_about_size(models.model, settings), *about_pictures, *in_main(lambda: opening.examine(items))]
         for note in notes if is_main() else ():
             observer.note(note)
         with memory_errors(*PREPARING):

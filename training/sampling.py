@@ -14,6 +14,7 @@ from ..adapter.adapter import Adapter
 from ..adapter.apply import apply_adapter
 from ..adapter.tokens import embed_quality
 from ..figures.grid import sheet, write_png
+from .cache import plain_tokens
 from .dataset import Models, TrainingSet
 from .settings import SampleSettings
 
@@ -33,8 +34,9 @@ class Samples:
         self.models, self.settings = models, settings
         self.folder = folder / "samples"
         clip, prompts = models.clip, settings.sample_prompts
-        prompts = prompts or [picture.caption for picture in items.pictures[:CAPTIONS]]
-        self.positive = [clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in prompts]
+        tokens = [clip.tokenize(prompt) for prompt in prompts]  # with weights, as in a graph
+        tokens = tokens or [plain_tokens(clip, picture.caption) for picture in items.pictures[:CAPTIONS]]
+        self.positive = [clip.encode_from_tokens_scheduled(prompt) for prompt in tokens]
         self.negative = clip.encode_from_tokens_scheduled(clip.tokenize(""))
         self.latent = torch.zeros_like(items[0]["latent"])[None]
         self.targets = _targets(items, settings.sample_targets)

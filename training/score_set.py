@@ -16,7 +16,7 @@ from ..iqa_models.batches import check_images, model_input
 from ..iqa_models.features import read_layer
 from ..iqa_models.loading import IQAModel
 from ..iqa_models.scoring import score_images
-from ..pictures.reading import Picture
+from ..pictures.reading import Found, Picture
 from ..quality.resize import AS_IS
 from . import table
 from .observer import Progress, Silent
@@ -206,5 +206,6 @@ def _finish(pictures: Sequence[Picture], folder: Path, scorer: Scorer) -> None:
             try:
                 scorer.prepare(picture)
             except ValueError as error:
-                lines.append(f"{picture.key}: {str(error).removeprefix(f'{picture.key}: ')}")
+                lines.append(f"{files.shown(picture.key)}: {files.shown(str(error).removeprefix(f'{picture.key}: '))}")
+    lines += pictures.left_out if isinstance(pictures, Found) else []
     files.write_text(folder / table.UNREADABLE, "".join(f"{line}\n" for line in lines))

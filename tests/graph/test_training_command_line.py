@@ -142,6 +142,25 @@ def test_the_quickstart_is_trained_in_its_own_size(scored, adapters, tmp_path, c
     assert "note: This model is made for 64 pixels; at resolution 128 a step takes 4 times" in capsys.readouterr().out
 
 
+def test_pictures_that_are_left_out_are_said(adapters, tmp_path, capsys):
+    photos = training_pictures.write(tmp_path / "photos", 4)
+    (photos / "01.txt").unlink()
+    (photos / "00.tar").write_bytes(b"damaged")
+    assert command("score", photos, tmp_path / "table", "--metrics", "entropy", "--protocol", "as is") == 0
+    said = capsys.readouterr().out
+    shard = "note: 1 of the files cannot be used and are left out: 00.tar is damaged or no uncompressed .tar shard"
+    assert shard in said and "4 of 4 pictures: entropy" in said and "caption" not in said
+    words = ["steps=1", "batch_size=1", "sample_interval=0"]
+    assert train((photos, tmp_path / "table"), tmp_path, *words) == 0
+    said = capsys.readouterr().out
+    captions = "note: 1 of 4 pictures have no caption and are left out: 01.png: no 01.txt beside it."
+    assert shard in said and captions in said
+    for number in (2, 3):
+        (photos / f"{number:02d}.txt").unlink()
+    assert train((photos, tmp_path / "table"), tmp_path, *words, name="few") == 1
+    assert "error: Only 1 of 4 pictures have a caption, fewer than half (01.png: no " in capsys.readouterr().err
+
+
 def test_a_mistake_beside_anew_loses_nothing(scored, adapters, tmp_path, capsys):
     assert train(scored, tmp_path, "steps=1", "batch_size=2") == 0
     before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}

@@ -98,6 +98,20 @@ def test_what_the_node_shows_at_the_end_is_the_result(server, pictures):
     assert outputs["train"]["text"] == [said[-1]] and outputs["train"]["images"]
 
 
+def test_pictures_without_caption_are_said_at_the_node(server, tmp_path):
+    folder = training_pictures.write(tmp_path / "photos", 4)
+    (folder / "02.txt").unlink()
+    (folder / "00.tar").write_bytes(b"damaged")
+    said, outputs = asyncio.run(texts_at_node(server, graph(folder, "few", steps=1, sample_interval=0), "train"))
+    without = "1 of 4 pictures have no caption and are left out: 02.png: no 02.txt beside it."
+    assert without in said and without in outputs["train"]["text"]
+    assert "cannot be used and are left out: 00.tar is damaged" in outputs["score"]["text"][0]
+    for number in (0, 1):
+        (folder / f"{number:02d}.txt").unlink()
+    refused = server.error_of(graph(folder, "fewer", steps=1))
+    assert "Only 1 of 4 pictures have a caption, fewer than half" in refused
+
+
 def test_the_quickstart_takes_its_own_size_where_none_was_chosen(server, pictures):
     def known(name):
         record = server.log.parent / "iqa_training" / name / "run.json"

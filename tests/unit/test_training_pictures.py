@@ -42,7 +42,7 @@ def test_folder_with_text_files(tmp_path):
     assert [(p.key, p.caption) for p in found] == [
         ("0.png", "picture 0"), ("1.png", "picture 1"), ("2.png", "picture 2"), ("more/0.png", None),
     ]  # fmt: skip
-    assert len(pictures.captioned(found)) == 3
+    assert len(pictures.captioned(found)[0]) == 3
     assert found[1].read().shape == (6, 9, 3)
     assert torch.equal((found[1].read()[0, 0] * 255).int(), torch.tensor(colour(1), dtype=torch.int32))
 
@@ -88,9 +88,9 @@ def test_bad_input_ends_in_one_sentence(tmp_path):
     folder = write_pictures(tmp_path / "bare", caption=False)
     with pytest.raises(ValueError, match=r"None of the 3 pictures has a caption. Put the text for 0.png into"):
         pictures.captioned(pictures.find_pictures(folder))
-    (folder / "metadata.jsonl").write_text('{"file_name": "0.png", "text": "fine"}\n{"name": "1.png"}')
-    with pytest.raises(ValueError, match="line 2 cannot be understood"):
-        pictures.find_pictures(folder)
+    (folder / "metadata.jsonl").write_text('{"file_name": "0.png", "text": "fine"}\n{"file_name": 1.png}')
+    with pytest.raises(ValueError, match=r"Only 1 of 3 .*1.png: metadata.jsonl, line 2 cannot be understood"):
+        pictures.captioned(pictures.find_pictures(folder))
     (tmp_path / "half.tar").write_bytes(b"no archive")
     with pytest.raises(ValueError, match="half.tar is damaged"):
         pictures.find_pictures(tmp_path / "half.tar")

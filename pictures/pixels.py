@@ -1,0 +1,111 @@
+"""Bytes of a picture file -> pixels, whatever Pillow can read, with the values that are in the file."""
+
+from __future__ import annotations
+
+import importlib
+import io
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jxl",
+            ".heic", ".heif")  # fmt: skip
+LARGEST = 110_000_000  # pixels; in float32 that is 1.3 GB
+BEYOND = 0.25  # of 0...1, by which float pictures may overshoot, as after bicubic resizing; it is cut off
+BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF
+FOREIGN = (  # beginning of the file, what it is, and the package that teaches Pillow to read it
+    (0, b"\xff\x0a", "JPEG XL", "pillow-jxl-plugin"),
+    (4, b"JXL \r\n", "JPEG XL", "pillow-jxl-plugin"),
+    (4, b"ftyphei", "HEIC", "pillow-heif"),
+    (4, b"ftypmif1", "HEIC", "pillow-heif"),
+    (4, b"ftypavi", "AVIF", "pillow-avif-plugin"),
+)
+
+
+def decode(data: bytes) -> Tensor:
+    """Pixels ``[H, W, 3]``, 0...1, rotated by EXIF orientation, transparency over white; of animations the first frame.
+
+    Grey pictures of 16 bits keep all of them; of float pictures 0 is black and 1 white.
+
+    Raises:
+        ValueError: it is no picture, a damaged one, larger than ``LARGEST``, or its white is unknown.
+    """
+    try:
+        image = _opened(data)
+        if image.width * image.height > LARGEST:
+            raise ValueError(
+                f"{image.width}x{image.height} are more than {LARGEST // 10**6} megapixels, the most that are read; "
+                "scale it down"
+            )
+        deep = image.mode == "F" or image.mode.startswith("I")
+        return _of_deep(image) if deep else _of_bytes(ImageOps.exif_transpose(image))
+    except ValueError:
+        raise
+    except MemoryError:
+        raise ValueError("there is not enough memory for it") from None
+    except Exception as error:  # Pillow's readers name no common class for what a damaged file can raise
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
+def _opened(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        for offset, mark, kind, package in FOREIGN:
+            if data.startswith(mark, offset):
+                return _opened_by_plugin(data, kind, package)
+        raise ValueError("cannot identify image file; it is damaged or no picture") from None
+    except Image.DecompressionBombError:
+        raise ValueError(
+            f"it has more than {LARGEST // 10**6} megapixels, the most that are read; scale it down"
+        ) from None
+
+
+def _opened_by_plugin(data: bytes, kind: str, package: str) -> Image.Image:
+    try:
+        plugin = importlib.import_module(package.removesuffix("-plugin").replace("-", "_"))
+        if hasattr(plugin, "register_heif_opener"):
+            plugin.register_heif_opener()
+        return Image.open(io.BytesIO(data))
+    except (ImportError, UnidentifiedImageError):
+        raise ValueError(f"it is {kind}, which this Pillow cannot read; pip install {package}, or convert it") from None
+
+
+def _of_bytes(image: Image.Image) -> Tensor:
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return torch.from_numpy(np.array(image.convert("RGB"))).float() / 255
+
+
+def _of_deep(image: Image.Image) -> Tensor:
+    """Of one channel with more than 8 bits, which ``convert("RGB")`` would cut off at 255."""
+    tags, clear = getattr(image, "tag_v2", {}), image.info.get("transparency")
+    white = _white(image, tags)
+    grey = np.array(ImageOps.exif_transpose(image)).astype(np.float32)
+    is_clear = grey == clear if isinstance(clear, int) else None
+    grey /= white
+    if not (grey.min() >= -BEYOND and grey.max() <= 1 + BEYOND):  # also of NaN
+        raise ValueError(
+            f"its values, {grey.min() * white:g} to {grey.max() * white:g}, are not within 0 (black) and {white:g} "
+            "(white); convert it to 8 or 16 bits"
+        )
+    grey = grey.clip(0, 1)
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        grey = 1 - grey
+    if is_clear is not None:
+        grey[is_clear] = 1
+    return torch.from_numpy(grey)[..., None].repeat(1, 1, 3)
+
+
+def _white(image: Image.Image, tags: dict) -> float:
+    """Value of white."""
+    if image.mode == "F":
+        return 1.0
+    bits = tags.get(BITS, (16,))[0]  # 12 in some TIFFs; of other formats Pillow makes 16
+    if bits > 16:
+        raise ValueError(
+            f"its values are integers of {bits} bits, of which no one knows the white; convert it to 16 bits"
+        )
+    return float(2**bits - 1)
