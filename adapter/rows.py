@@ -41,9 +41,28 @@ Chunk = tuple[int, object]  # position in the guider's call and uuid of a condit
 
 
 def chunks_of(extra_options: dict) -> tuple[Chunk, ...]:
-    """The conditionings of a forward in the order of its rows; one positive one outside of a guider."""
-    positions = extra_options.get("cond_or_uncond", [0])
-    return tuple(zip(positions, extra_options.get("uuids", [None] * len(positions)), strict=True))
+    """The conditionings of a forward in the order of its rows; one positive one outside of a guider.
+
+    Some attention couples write the rows that they repeat into ComfyUI's own list, in place; its uuids stay.
+
+    Raises:
+        ValueError: there are other numbers of positions and uuids, and no couple explains it.
+    """
+    positions = list(extra_options.get("cond_or_uncond", [0]))
+    uuids = extra_options.get("uuids", [None] * len(positions))
+    if len(positions) != len(uuids):
+        unconditional = positions.count(UNCONDITIONAL)
+        conditional = len(uuids) - unconditional
+        repeat, rest = divmod(len(positions) - unconditional, conditional) if conditional > 0 else (0, 0)
+        if rest or not repeat:
+            raise _unexplained(len(positions), len(uuids), 1)
+        chunks = []
+        while positions:
+            chunks.append(positions.pop(0))
+            if chunks[-1] != UNCONDITIONAL:
+                del positions[: repeat - 1]
+        positions = chunks
+    return tuple(zip(positions, uuids, strict=True))
 
 
 def rows_at(

@@ -120,8 +120,12 @@ def tiles(model, side: int, at_once: int, roll: int = 0):
 
 
 def couple(model, regions: int, hint: str = ""):
-    """Attention couples of cgem156 and, with a hint, of ppm: the conditional rows are repeated, one region each."""
+    """Attention couples of cgem156 and, with a hint, of ppm: the conditional rows are repeated, one region each.
+
+    With the hint ``cond_or_uncond`` ComfyUI's own list grows in the layer and shrinks again, as Krita's nodes have it.
+    """
     model = model.clone()
+    before: list[int] = []
 
     def repeat(q, k, v, extra_options):
         chunks = extra_options["cond_or_uncond"]
@@ -131,11 +135,16 @@ def couple(model, regions: int, hint: str = ""):
             parts.append(rows.repeat(count, 1, 1))
             texts.append(torch.cat([text.roll(region, 1) for region in range(count)]))
             blocks += [int(position == 1)] * count
-        if hint:
+        if hint == "cond_or_uncond":
+            before[:] = chunks
+            chunks[:] = [position for position in chunks for _ in range(1 if position == 1 else regions)]
+        elif hint:
             extra_options[hint] = blocks
         return torch.cat(parts), torch.cat(texts), torch.cat(texts)
 
     def join(out, extra_options):
+        if hint == "cond_or_uncond":
+            extra_options["cond_or_uncond"][:] = before
         chunks, parts, start = extra_options["cond_or_uncond"], [], 0
         rows = len(out) // sum(1 if position == 1 else regions for position in chunks)
         for position in chunks:

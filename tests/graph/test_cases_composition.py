@@ -143,7 +143,7 @@ def test_a_guidance_that_samples_tiles_by_itself_places_the_mask(model, tokens):
     assert torch.equal(*results), "there the mask is 0"
 
 
-@pytest.mark.parametrize("hint", ["", "cond_or_uncond_couple"])
+@pytest.mark.parametrize("hint", ["", "cond_or_uncond_couple", "cond_or_uncond"])
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("regions", [2, 3])
 def test_attention_couples_keep_every_row(model, adapter, hint, batch, regions):
