@@ -40,7 +40,7 @@ class QualityAttention:
         for application in self.applications:
             plan = plan_of(application, self.number, q, extra_options)
             keys, values = plan.keys_values_at(self.number)
-            mask = plan.mask_at(application.sites[self.number].size(extra_options))
+            mask = plan.mask_at(application.sites[self.number].size(extra_options), q.shape[1])
             out = attend(out, q, keys, values, application.strengths[self.number], extra_options, mask)
         return out
 

@@ -14,7 +14,7 @@ from .shared import Shared
 
 RUN, CALL = "iqa_adapter_run", "iqa_adapter_call"  # keys of transformer_options
 QUALITY = "iqa_quality"  # key of a conditioning: QualityTokens of its own, one for each of several adapters
-NEGATIVE_WORDS = ("negative", "empty", "uncond")  # in names that guiders give to what guidance moves away from
+NEGATIVE_WORDS = ("neg", "empty", "uncond", "null")  # in names that guiders give to what guidance moves away from
 log = logging.getLogger(__name__)
 
 
@@ -38,13 +38,13 @@ class Run(Shared):
     fired: dict[Application, set[str]] = field(default_factory=dict)
     memory: dict = field(default_factory=dict)
 
-    def is_positive(self, position: int, conds: list | None) -> bool:
+    def is_positive(self, position: int, conds: list | None, uuid: object = None) -> bool:
         """Whether guidance moves towards a list of conditionings.
 
-        By the name of its first: ComfyUI appends copies of other lists' conditionings (areas). Position 0 is positive
-        where the guider gave no names.
+        By the name of its first: ComfyUI appends copies of other lists' conditionings (areas). By that of ``uuid``
+        where the list is not known. Position 0 is positive where the guider gave no names.
         """
-        name = self.names.get(conds[0].get("uuid")) if conds else None
+        name = self.names.get(conds[0].get("uuid") if conds else uuid)
         return position == 0 if name is None else not any(word in name for word in NEGATIVE_WORDS)
 
     def report(self) -> None:
@@ -98,8 +98,8 @@ class Call(Shared):
         conds = self.conds[position] if position < len(self.conds) else None
         return next((cond for cond in conds or () if cond.get("uuid") == uuid), {})
 
-    def is_positive(self, position: int) -> bool:
-        return self.run.is_positive(position, self.conds[position] if position < len(self.conds) else None)
+    def is_positive(self, position: int, uuid: object) -> bool:
+        return self.run.is_positive(position, self.conds[position] if position < len(self.conds) else None, uuid)
 
     def in_range(self, application: Application) -> bool:
         """Whether the noise level lies in an application's part of the sampling."""

@@ -12,6 +12,7 @@ import logging
 from dataclasses import replace
 from functools import partial
 
+from comfy.hooks import create_transformer_options_from_hooks
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
@@ -93,11 +94,30 @@ def _apply_model(executor: WrapperExecutor, x: Tensor, t: Tensor, *args, **kwarg
         images = x[: max(1, len(x) // len(options.get("cond_or_uncond", [0])))]
         call = Call(options.get(RUN) or Run(), float(t.flatten()[0]), schedule, [], images)
         options = _installed(options, call)
-    elif x.shape[-2:] != call.latent.shape[-2:]:
-        options = {**options, CALL: replace(call, tiles=x)}
+    else:
+        if x.shape[-2:] != call.latent.shape[-2:]:
+            call = replace(call, tiles=x)
+        options = _with_hooks({**options, CALL: call}, executor.class_obj.current_patcher)
     if len(args) > 3:
         return executor(x, t, *args[:3], options, *args[4:], **kwargs)
     return executor(x, t, *args, **{**kwargs, "transformer_options": options})
+
+
+def _with_hooks(options: dict, patcher: ModelPatcher) -> dict:
+    """``options`` in which the sites go on top of what the hooks of these conditionings put there, too.
+
+    ComfyUI merges the hooks' patches under those of the call, where ours hide them.
+    """
+    hooked = create_transformer_options_from_hooks(patcher, patcher.current_hooks, {}).get("patches_replace")
+    if not hooked:
+        return options
+    below = {layer: dict(patches) for layer, patches in hooked.items()}
+    for layer, patches in options["patches_replace"].items():
+        for key, patch in patches.items():
+            patch = patch.previous if isinstance(patch, QualityAttention) else patch
+            if patch is not None:
+                below.setdefault(layer, {})[key] = patch
+    return _installed({**options, "patches_replace": below}, options[CALL])
 
 
 def _installed(options: dict, call: Call) -> dict:

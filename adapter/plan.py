@@ -35,10 +35,19 @@ class Plan:
         start, width = 2 * sum(self.widths[:number]), self.widths[number]
         return self.keys_values[..., start : start + width], self.keys_values[..., start + width : start + 2 * width]
 
-    def mask_at(self, size: tuple[int, int]) -> Tensor | None:
-        """Mask of a site whose activations are ``size`` high and wide: ``[rows, height * width, 1]``"""
+    def mask_at(self, size: tuple[int, int], positions: int) -> Tensor | None:
+        """Mask of a site whose activations are ``size`` high and wide: ``[rows, height * width, 1]``
+
+        Raises:
+            ValueError: the site attends from another number of positions, so that it is not known where they lie.
+        """
         if self.mask is None:
             return None
+        if positions != size[0] * size[1]:
+            raise ValueError(
+                f"A node gives cross-attention {positions} positions in place of {size[1]}x{size[0]} (token merging "
+                "does), where IQA-Adapter's mask cannot be placed. Take the mask or that node out."
+            )
         if size not in self.resized:
             self.resized[size] = resize_mask(self.mask, size).flatten(1)[..., None].to(self.keys_values.dtype)
         return self.resized[size]
@@ -55,7 +64,7 @@ def plan_of(application: Application, number: int, q: Tensor, extra_options: dic
     call.run.fired.setdefault(application, set()).add(site.name)
     chunks = chunks_of(extra_options)
     images = images_of(call, extra_options, site.rows(extra_options) // len(chunks))
-    key = (application, chunks, images, len(q), site.rows(extra_options))
+    key = (application, chunks, images, len(q), site.rows(extra_options), q.device, q.dtype)
     if key not in call.memory:
         rows = rows_at(site, q, extra_options, chunks, images)
         widths = tuple(site.width for site in application.sites)
@@ -72,7 +81,7 @@ def _keys_values(application: Application, call: Call, rows: Sequence[Row], q: T
     for source in sources:
         first[source], count = count, count + 2 * len(source)
     places = [
-        first[source] + len(source) * call.is_positive(row.position) + _number_of(row, len(source))
+        first[source] + len(source) * call.is_positive(row.position, row.uuid) + _number_of(row, len(source))
         for row, source in zip(rows, tokens, strict=True)
     ]
     memory = call.run.memory
@@ -111,9 +120,12 @@ def _mask(application: Application, call: Call, rows: tuple[Row, ...], device: t
             "A node cuts cross-attention into windows, where IQA-Adapter's mask cannot be placed. Take the mask or "
             "that node out."
         )
-    whole = resize_mask(application.mask, (call.picture.shape[-2], call.picture.shape[-1]))
+    size, memory = (call.picture.shape[-2], call.picture.shape[-1]), call.run.memory
+    if (application, size, device) not in memory:  # once in a run: it may be large, and comes from the CPU
+        memory[application, size, device] = resize_mask(application.mask, size).to(device)
+    whole = memory[application, size, device]
     parts = [cut(whole[_number_of(row, len(whole))], box) for row, box in zip(rows, boxes_of(call, rows), strict=True)]
-    return torch.stack(parts).to(device)
+    return torch.stack(parts)
 
 
 def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:

@@ -21,12 +21,14 @@ class UNetSite(Site):
         block: number of the UNet's block among those of its kind.
         transformer: number of the transformer block inside it.
         layer: the module.
+        holder: the transformer block, in which another node may put another module in its place.
     """
 
     kind: str
     block: int
     transformer: int
     layer: CrossAttention = field(repr=False, compare=False)
+    holder: nn.Module = field(repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -48,7 +50,12 @@ class UNetSite(Site):
         return self.layer.to_k.weight, self.layer.to_v.weight
 
     def install(self, patches_replace: dict, attention: Callable[[Callable | None], Callable]) -> None:
-        """ComfyUI asks for a patch of the transformer block first, and for one of the UNet's block after it."""
+        """ComfyUI asks for a patch of the transformer block first, and for one of the UNet's block after it.
+
+        Raises:
+            ValueError: another node put in a module whose attention no patch can replace.
+        """
+        _check_module(self.name, self.holder.attn2)
         own, of_block = (self.kind, self.block, self.transformer), (self.kind, self.block)
         patches = patches_replace.setdefault("attn2", {})
         patches[own] = attention(patches.get(own, patches.get(of_block)))
@@ -87,4 +94,14 @@ def _of_block(kind: str, number: int, block: Sequence[nn.Module] | None) -> Iter
             raise ValueError("The connected model is a video UNet (SVD); IQA-Adapters work with image models.")
         if isinstance(module, SpatialTransformer):
             for index, transformer in enumerate(module.transformer_blocks):
-                yield UNetSite(kind, number, index, transformer.attn2)
+                _check_module(f"{kind}.{number}.{index}", transformer.attn2)
+                yield UNetSite(kind, number, index, transformer.attn2, transformer)
+
+
+def _check_module(name: str, module: nn.Module) -> None:
+    if not hasattr(module, "to_q"):
+        raise ValueError(
+            f"The attention layer {name} is a {type(module).__name__}, which another node put there (attention "
+            "sharing of layer diffusion does) and no adapter can reach. Take that node out; if it is out already, "
+            "unload the models once."
+        )

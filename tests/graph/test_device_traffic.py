@@ -59,6 +59,22 @@ def test_forwards_read_and_copy_nothing():
         assert after == before
 
 
+def test_a_mask_is_brought_to_the_latent_once_in_a_run():
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if "upsample" in str(func):
+                seen.append(tuple(args[0].shape[-2:]))
+            return func(*args, **(kwargs or {}))
+
+    seen: list[tuple[int, int]] = []
+    model = models.comfy_model("SD1.5")
+    tokens = models.quality_tokens(models.random_adapter(model), (1.0, -0.5))
+    patched = apply.apply_adapter(model, tokens, mask=torch.rand(1, 64, 48))
+    with Sizes():
+        assert len(traffic_of_forwards(patched)) == 3
+    assert seen.count((64, 48)) == 1
+
+
 def test_the_layers_of_the_first_forward_read_nothing_either():
     model = models.comfy_model("SD1.5")
     patched = apply.apply_adapter(model, models.quality_tokens(models.random_adapter(model), (1.0, -0.5)))
