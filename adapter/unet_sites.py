@@ -98,7 +98,7 @@ def _of_block(kind: str, number: int, block: Sequence[nn.Module] | None) -> Iter
                 yield UNetSite(kind, number, index, transformer.attn2, transformer)
 
 
-def _check_module(name: str, module: nn.Module) -> None:
+def _check_module(name: str, module: object) -> None:
     if not hasattr(module, "to_q"):
         raise ValueError(
             f"The attention layer {name} is a {type(module).__name__}, which another node put there (attention "
