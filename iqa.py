@@ -25,7 +25,7 @@ DESCRIPTION = """Perceptual quality as a condition of text-to-image models.
 the one in COMFYUI_PATH, else the one that this pack is installed in, else a copy that is fetched once."""
 
 PICTURES = """folder of pictures with captions (name.txt beside name.png, or metadata.jsonl with file_name and text),
-folder of WebDataset .tar shards, or one shard"""
+folder of WebDataset .tar shards or Parquet files with pictures, or one of these files"""
 
 LONGEST_WAIT = timedelta(hours=12)  # of a process that has done its share, for the others
 WORK = Path(".runtime/quickstart")  # of `build` and `evaluate`

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..iqa_models.features import extract_features
 from ..iqa_models.loading import load_iqa_model
 from ..pictures import distortions, photos
-from ..pictures.reading import read_picture
+from ..pictures.picture import read_picture
 
 SEVERITY = 0.6
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from ..optional import needed
-from .reading import read_picture
+from .picture import read_picture
 
 _SKIMAGE = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png", "ihc.png", "brick.png",
             "grass.png", "gravel.png", "hubble_deep_field.jpg")  # fmt: skip

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..figures.grid import stacked, write_png
-from ..pictures.reading import UnreadablePicture, read_picture
+from ..pictures.picture import UnreadablePicture, read_picture
 from .rendering import SIZE
 from .world import unknown_words
 
