@@ -42,6 +42,11 @@ class Application(Shared):
         return self.adapter.name
 
     @property
+    def always(self) -> bool:
+        """It acts in every step."""
+        return (self.start_percent, self.end_percent) == (0.0, 1.0)
+
+    @property
     def active_sites(self) -> list[Site]:
         return [site for site, strength in zip(self.sites, self.strengths, strict=True) if strength]
 

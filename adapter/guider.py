@@ -47,7 +47,11 @@ def _sample(executor: WrapperExecutor, noise: Tensor, *args, **kwargs):
     run = options[RUN] = Run(names, images)
     own = [tokens for conds in guider.original_conds.values() for cond in conds for tokens in cond.get(QUALITY, ())]
     _check_embeds(options.get(APPLICATIONS, ()), own, images)
-    result = executor(noise, *args, **kwargs)
+    try:
+        result = executor(noise, *args, **kwargs)
+    finally:
+        run.picture = None  # another pack may keep the options of its last forward
+        run.memory.clear()
     run.report()
     return result
 

@@ -186,6 +186,14 @@ def test_a_run_in_which_no_site_attended_fails(model, tokens):
         predict(candidate)
 
 
+def test_a_part_of_the_sampling_that_a_node_skips_is_reported_and_the_picture_kept(model, tokens, caplog):
+    """As EasyCache may: it leaves out whole steps."""
+    candidate = packs.own_walk(apply.apply_adapter(model, tokens, start_percent=0.1), leave_out=True)
+    with caplog.at_level(logging.WARNING):
+        assert predict(candidate).isfinite().all()
+    assert "random.safetensors did not act at" in caplog.text
+
+
 def test_two_qualities_on_one_conditioning(model):
     one, two = models.random_adapter(model), models.random_adapter(model, seed=8)
     patched = apply.apply_adapter(apply.apply_adapter(model, tokens_for(one, (0.0, 0.0))), tokens_for(two, (0.0, 0.0)))
