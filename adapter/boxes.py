@@ -44,10 +44,9 @@ def _find(tile: Tensor, whole: Tensor) -> Box:
     (height, width), (full_height, full_width) = tile.shape[-2:], whole.shape[-2:]
     same = (whole == tile[:, :1, :1]).all(1).nonzero().tolist()
     for image, top, left in same:
-        down = (torch.arange(height, device=whole.device) + top) % full_height
-        across = (torch.arange(width, device=whole.device) + left) % full_width
-        if torch.equal(whole[image][:, down][:, :, across], tile):
-            return height, width, top, left
+        box = height, width, top, left
+        if torch.equal(cut(whole[image], box), tile):
+            return box
     raise ValueError(
         f"A node samples parts of the picture ({width}x{height} of {full_width}x{full_height} latent positions), and "
         "IQA-Adapter cannot tell where they lie, so its mask cannot be placed. Put the mask on a conditioning instead "
@@ -55,9 +54,9 @@ def _find(tile: Tensor, whole: Tensor) -> Box:
     )
 
 
-def cut(mask: Tensor, box: Box) -> Tensor:
-    """``[height, width]`` of the latent -> the box's part; beyond the edge it goes on at the other side."""
+def cut(whole: Tensor, box: Box) -> Tensor:
+    """``[..., height, width]`` of the latent -> the box's part; beyond the edge it goes on at the other side."""
     height, width, top, left = box
-    down = (torch.arange(height, device=mask.device) + top) % mask.shape[0]
-    across = (torch.arange(width, device=mask.device) + left) % mask.shape[1]
-    return mask[down][:, across]
+    down = (torch.arange(height, device=whole.device) + top) % whole.shape[-2]
+    across = (torch.arange(width, device=whole.device) + left) % whole.shape[-1]
+    return whole[..., down, :][..., across]

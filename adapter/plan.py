@@ -81,7 +81,7 @@ def _keys_values(application: Application, call: Call, rows: Sequence[Row], q: T
     for source in sources:
         first[source], count = count, count + 2 * len(source)
     places = [
-        first[source] + len(source) * call.is_positive(row.position, row.uuid) + _number_of(row, len(source))
+        first[source] + (len(source) if call.is_positive(row.position, row.uuid) else 0) + _number_of(row, len(source))
         for row, source in zip(rows, tokens, strict=True)
     ]
     memory = call.run.memory
