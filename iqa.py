@@ -182,6 +182,7 @@ has done in the work folder and goes on from there when it is started again."""
     stages = ["scenes", "base", "iqa", "reader", "score", "reference", "export"]
     parser.add_argument("--stage", choices=stages, help="only this stage (default: all, in order)")
     parser.add_argument("--steps", type=int, help="training steps (scenes: pictures; iqa, reader: epochs)")
+    parser.add_argument("--minutes", type=float, help="of the stage base: as many steps as that allows")
     parser.add_argument("--work", type=Path, default=WORK, help="work folder (default: %(default)s)")
 
 
@@ -240,7 +241,7 @@ def _build(options: argparse.Namespace) -> None:
     _start_comfyui()
     from iqa_adapter.quickstart.making.build import build
 
-    build(options.work, options.stage, options.steps)
+    build(options.work, options.stage, options.steps, options.minutes)
 
 
 def _start_comfyui() -> None:

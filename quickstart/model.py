@@ -1,11 +1,14 @@
 """The tiny text-to-image model as ComfyUI objects: MODEL, CLIP and VAE.
 
 Everything in sampling is ComfyUI's own: its UNet with cross-attention, its v-prediction, its ModelPatcher. 64×64 RGB
-pictures are 12×32×32 latents (space to depth), which loses nothing.
+pictures are 12×32×32 latents (space to depth), which loses nothing. Beside the latent the UNet sees where each position
+lies: large pixels and JPEG blocks sit on a grid that begins at the picture's corner; a convolution cannot tell where.
 """
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from pathlib import Path
 
 import comfy.latent_formats
@@ -18,14 +21,17 @@ import comfy.supported_models_base
 import comfy.utils
 import torch
 import torch.nn.functional as F
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
 from ..files import fill
 from .text_encoder import WIDTH, make_clip
-from .weights_file import read_named_tensors
+from .weights_file import read_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
 BASE_WEIGHTS = "base.safetensors"
 LATENT_CHANNELS, BLOCK = 12, 2  # 3 colours × 2×2 pixels
+PERIODS = (2, 3, 4, 5, 6, 8, 11, 16, 32, 64)  # in positions of the latent
+POSITION_CHANNELS = 4 * len(PERIODS)  # sine and cosine, rows and columns
 
 
 class SpaceToDepthLatents(comfy.latent_formats.LatentFormat):
@@ -40,8 +46,32 @@ class SpaceToDepthLatents(comfy.latent_formats.LatentFormat):
         self.latent_rgb_factors_reshape = lambda latent: F.pixel_shuffle(latent, BLOCK)
 
 
+@lru_cache(maxsize=8)
+def positions(height: int, width: int, device: torch.device) -> torch.Tensor:
+    """Sines and cosines of the distance from the upper left corner: ``[40, height, width]``."""
+    places = (torch.arange(length, device=device) for length in (height, width))
+    angles = (torch.stack([2 * math.pi / period * place for period in PERIODS]) for place in places)
+    rows, columns = (torch.cat([angle.sin(), angle.cos()]) for angle in angles)
+    return torch.cat([rows[:, :, None].expand(-1, -1, width), columns[:, None].expand(-1, height, -1)])
+
+
+class PositionedUNet(UNetModel):
+    """ComfyUI's UNet, whose first convolution sees :func:`positions` after the channels of the latent."""
+
+    def __init__(self, *, in_channels: int, **config):
+        super().__init__(in_channels=in_channels + POSITION_CHANNELS, **config)
+
+    def _forward(self, x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
+        """What ``forward`` calls after the wrappers of others, which see the latent alone."""
+        maps = positions(*x.shape[-2:], x.device).to(x.dtype).expand(len(x), -1, -1, -1)
+        return super()._forward(torch.cat([x, maps], 1), *args, **kwargs)
+
+
 class QuickstartBase(comfy.model_base.BaseModel):
     """ComfyUI's model, with the prompt's pooled embedding beside the time step, as in SDXL."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, unet_model=PositionedUNet, **kwargs)
 
     def encode_adm(self, **kwargs) -> torch.Tensor:
         return kwargs["pooled_output"]
@@ -55,11 +85,11 @@ class QuickstartConfig(comfy.supported_models_base.BASE):
         "in_channels": LATENT_CHANNELS,
         "out_channels": LATENT_CHANNELS,
         "model_channels": 64,
-        "num_res_blocks": [1, 1, 1],
+        "num_res_blocks": [2, 2, 2],
         "channel_mult": [1, 1, 2],
-        "transformer_depth": [0, 1, 1],
+        "transformer_depth": [0, 0, 1, 1, 1, 1],
         "transformer_depth_middle": 1,
-        "transformer_depth_output": [0, 0, 1, 1, 1, 1],
+        "transformer_depth_output": [0, 0, 0, 1, 1, 1, 1, 1, 1],
         "context_dim": WIDTH,
         "use_spatial_transformer": True,
         "use_linear_in_transformer": True,
@@ -136,7 +166,7 @@ def load_quickstart(
     file = folder / BASE_WEIGHTS
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing; `python iqa.py build` trains and writes it.")
-    weights, _ = read_named_tensors(file)
+    weights, _ = read_weights(file)
     text = comfy.utils.state_dict_prefix_replace(weights, {"text_encoder.": ""}, filter_keys=True)
     unet = comfy.utils.state_dict_prefix_replace(weights, {"unet.": ""}, filter_keys=True)
 

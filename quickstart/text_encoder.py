@@ -109,7 +109,7 @@ class PromptTransformer(torch.nn.Module):
             if intermediate_output is not None and i == intermediate_output % self.num_layers:
                 intermediate = self.norm(x) if final_layer_norm_intermediate else x
         x = self.norm(x)
-        is_word = torch.arange(length, device=x.device) < torch.tensor(num_tokens, device=x.device)[:, None]
+        is_word = torch.arange(length, device=x.device) < torch.as_tensor(num_tokens, device=x.device)[:, None]
         pooled = (x * is_word[..., None]).sum(1) / is_word.sum(1, keepdim=True)
         return x, intermediate, pooled
 
@@ -145,8 +145,21 @@ def make_clip(embedding_directory: list[str] | None = None) -> comfy.sd.CLIP:
     return comfy.sd.CLIP(target, embedding_directory, model_options={"dtype": torch.float32})
 
 
-def tokenize(captions: list[str]) -> list[list[int]]:
-    """Captions as lists of 24 token numbers, for training; longer ones are cut."""
-    tokenizer = Tokenizer()
-    chunks = (tokenizer.tokenize_with_weights(text, disable_weights=True)[_NAME][0] for text in captions)
-    return [[token for token, _ in chunk] for chunk in chunks]
+def tokenize(captions: list[str]) -> torch.Tensor:
+    """Captions as token numbers ``[N, 24]``, for training; longer ones are cut."""
+    rows = torch.full((len(captions), MAX_TOKENS), PAD)
+    for row, text in zip(rows, captions, strict=True):
+        numbers = [*WordTokenizer()(text)["input_ids"][:-1][: MAX_TOKENS - 1], END]
+        row[: len(numbers)] = torch.tensor(numbers)
+    return rows
+
+
+def encode(transformer: PromptTransformer, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What :attr:`PromptEncoder.chunk_encoder` gives, all on the device of ``tokens``.
+
+    Returns:
+        Hidden states ``[N, 24, 128]`` and their means over the words ``[N, 128]``.
+    """
+    embeddings = transformer.tokens(tokens, out_dtype=torch.float32)
+    states, _, pooled = transformer(None, embeds=embeddings, num_tokens=(tokens != PAD).sum(1))
+    return states.float(), pooled.float()

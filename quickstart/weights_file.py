@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from ..files import Finite, WrongFile, parse_json, read_tensors, shown
+from ..files import WrongFile, parse_json, read_tensors, shown
 
+SCALE = ".scale"
 ROOM = 2**26  # bytes that weights may take beside twice those of the file: stored as bytes they are four times as large
 
 
@@ -29,7 +30,7 @@ def read_named_tensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, s
 def read_weights(file: Path) -> tuple[dict[str, torch.Tensor], dict]:
     """State dict in float32, and the facts of the header.
 
-    Integers are multiplied by their tensor's entry in the header's ``steps``.
+    Integers are multiplied by ``NAME.scale``, one value for each output channel.
 
     Raises:
         FileNotFoundError: no such file.
@@ -38,6 +39,10 @@ def read_weights(file: Path) -> tuple[dict[str, torch.Tensor], dict]:
     tensors, header = read_named_tensors(file)
     if 4 * sum(tensor.numel() for tensor in tensors.values()) > 2 * file.stat().st_size + ROOM:
         raise WrongFile(f"{shown(file)} is too large for weights of the quickstart. Get the right file.")
-    steps = parse_json(header.get("steps", "{}"), dict[str, Finite], file)
-    weights = {name: tensor.float() * steps.get(name, 1) for name, tensor in tensors.items()}
+    weights = {name: tensor.float() for name, tensor in tensors.items() if not name.endswith(SCALE)}
+    for name in weights.keys() & {name.removesuffix(SCALE) for name in tensors if name.endswith(SCALE)}:
+        scale = tensors[name + SCALE].float()
+        if scale.shape != weights[name].shape[:1]:
+            raise WrongFile(f"{shown(file)} is damaged: the scale of {name} does not fit it. Get the file again.")
+        weights[name] *= scale.view(-1, *[1] * (weights[name].ndim - 1))
     return weights, parse_json(header.get("quickstart", "{}"), dict[str, Any], file)

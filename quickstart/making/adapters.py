@@ -20,9 +20,7 @@ from tqdm import tqdm
 from ...adapter.checkpoint import save_adapter
 from ...adapter.metadata import Metadata
 from ...iqa_models.colourfulness import colourfulness
-from ...pictures.distortions import distort_randomly
 from ...quality.statistics import RANKS, MetricStatistics
-from ...training.cache import encode_text
 from ...training.loop import train
 from ...training.observer import Observer
 from ...training.settings import TrainingSettings
@@ -32,11 +30,12 @@ from ..iqa import FEATURE_LAYER, IQA_MODEL, features, load_iqa, quality
 from ..model import BLOCK, load_quickstart
 from ..precision import multiplies_bfloat16
 from ..rendering import SIZE
-from ..world import caption, sample_scene
-from .base_training import CLEAN_SHARE
-from .procedural import SceneCache, dead_leaves_pictures
+from ..text_encoder import encode, tokenize
+from .mixed_quality import CLEAN_SHARE, distort_by_kind, draw_kinds
+from .procedural import PictureCache
 
-PICTURES = 15000
+PICTURES, BATCH = 15000, 500
+LARGER = 4  # times larger are the batches on a GPU
 DISTORTION_SEED = 11
 SETTINGS = TrainingSettings(
     batch_size=16,
@@ -51,43 +50,50 @@ SETTINGS = TrainingSettings(
 
 
 class MixedScenes(Dataset):
-    """Scenes with one random distortion each, as the training loop takes them."""
+    """Scenes with one random distortion each, as the training loop takes them; the kinds ascend."""
 
     def __init__(self, work: Path, clean_share: float):
-        self.clean_share = clean_share
-        cache = SceneCache(work / "scenes")
-        self.seeds = np.arange(min(PICTURES, len(cache)))
-        self.clean = cache.pictures(self.seeds)
-        self.images, self.kinds, _ = self._distorted(self.clean)
         self.model, clip, _ = load_quickstart(work)
-        self.latents = self.model.model.process_latent_in(F.pixel_unshuffle(2 * self.images - 1, BLOCK))
-        self.texts = [encode_text(clip, caption(sample_scene(int(seed)), variant=0)) for seed in self.seeds]
-        self.empty_text = encode_text(clip, "")
+        self.device = self.model.load_device
+        cache = PictureCache(work / "scenes", self.device)
+        count = min(PICTURES, len(cache))
+        self.kinds = draw_kinds(np.random.default_rng(DISTORTION_SEED), count, clean_share)
+        self.clean = cache.floats(slice(count))
+        self.images = self.distort(self.clean)
+        self.latents = self.model.model.process_latent_in(F.pixel_unshuffle(2 * self.images - 1, BLOCK)).cpu()
+        transformer = clip.cond_stage_model.chunk_encoder.transformer.to(self.device)
+        with torch.no_grad():
+            texts = [encode(transformer, part.long()) for part in cache.sentences[:count, 0].split(BATCH)]
+            (empty,), (empty_pooled,) = encode(transformer, tokenize([""]).to(self.device))
+        self.texts, self.pooled = (torch.cat(part).cpu() for part in zip(*texts, strict=True))
+        self.empty_text = {"text": empty.cpu(), "pooled": empty_pooled.cpu()}
         self.quality = torch.empty(0)
 
     def __len__(self) -> int:
         return len(self.latents)
 
     def __getitem__(self, index: int) -> dict:
-        return {"latent": self.latents[index], "quality": self.quality[index], **self.texts[index]}
+        text = {"text": self.texts[index], "pooled": self.pooled[index]}
+        return {"latent": self.latents[index], "quality": self.quality[index], **text}
 
     def distort(self, clean: torch.Tensor) -> torch.Tensor:
         """One distortion each; the same kind, severity and direction at the same place, whatever the pictures."""
-        return self._distorted(clean)[0]
-
-    def _distorted(self, clean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        return distort_randomly(clean, self.clean_share, torch.Generator().manual_seed(DISTORTION_SEED))
+        generator = torch.Generator(self.device).manual_seed(DISTORTION_SEED)
+        severities, directions = torch.rand(2, len(clean), generator=generator, device=self.device)
+        parts = (slice(start, start + BATCH) for start in range(0, len(clean), BATCH))
+        columns = (clean, self.kinds, severities, directions * 360)
+        return torch.cat([distort_by_kind(*(column[part] for column in columns), generator) for part in parts])
 
     def like_base_training(self) -> torch.Tensor:
         """Mask ``[N]`` of pictures of which the same share is clean as of the base model's training pictures."""
-        clean = self.kinds == 0
+        clean = torch.from_numpy(self.kinds == 0)
         return ~clean | (clean.cumsum(0) <= (~clean).sum() * CLEAN_SHARE / (1 - CLEAN_SHARE))
 
 
 def measure_scores(scenes: MixedScenes, work: Path) -> tuple[torch.Tensor, Metadata]:
     """Standardised quality and colourfulness of the training pictures, with percentiles in the base's mixture."""
-    model, _ = load_iqa(work)
-    scores = torch.stack([quality(model, scenes.images), colourfulness(scenes.images)], 1)
+    model = load_iqa(work)[0].to(scenes.device)
+    scores = torch.stack([quality(model, scenes.images), colourfulness(scenes.images)], 1).cpu()
     ranked = scores[scenes.like_base_training()]
     known = [statistics(*each) for each in zip((IQA_MODEL, "colourfulness"), scores.T, ranked.T, strict=True)]
     mean, std = (torch.tensor([getattr(metric, field) for metric in known]) for field in ("mean", "std"))
@@ -96,10 +102,11 @@ def measure_scores(scenes: MixedScenes, work: Path) -> tuple[torch.Tensor, Metad
 
 def measure_references(scenes: MixedScenes, work: Path) -> tuple[torch.Tensor, Metadata]:
     """Standardised activations of other pictures, distorted alike: half of them scenes, half dead leaves."""
-    model, _ = load_iqa(work)
-    half = len(scenes) // 2
-    others = torch.cat([dead_leaves_pictures(range(half)), scenes.clean.roll(half, 0)[half:]])
-    activations = features(model, scenes.distort(others))
+    model = load_iqa(work)[0].to(scenes.device)
+    others = scenes.clean.roll(len(scenes) // 2, 0)
+    leaves = PictureCache(work / "leaves", scenes.device).floats(slice(len(others[::2])))
+    others[: 2 * len(leaves) : 2] = leaves  # every other one, so that both sorts meet every kind
+    activations = features(model, scenes.distort(others)).cpu()
     mean, std = activations.mean(0), activations.std(0)
     metadata = Metadata(
         kind="reference",
@@ -148,10 +155,12 @@ def train_adapter(training: AdapterTraining, work: Path, steps: int) -> Path:
     name, target = training.adapter.name, work / training.adapter.file
     scenes = MixedScenes(work, training.clean_share)
     scenes.quality, metadata = training.measure(scenes, work)
-    precision = "bfloat16" if multiplies_bfloat16() else "float32"
+    precision = "bfloat16" if multiplies_bfloat16(scenes.device) else "float32"
     settings = replace(SETTINGS, steps=steps, precision=precision)
+    if scenes.device.type != "cpu":  # as many pictures, in larger batches
+        settings = replace(settings, batch_size=LARGER * settings.batch_size, steps=steps // LARGER)
     target.parent.mkdir(exist_ok=True)
-    with tqdm(total=steps, desc=f"{name} adapter", unit="step", mininterval=10) as progress:
+    with tqdm(total=settings.steps, desc=f"{name} adapter", unit="step", mininterval=10) as progress:
 
         class Bar(Observer):
             def step(self, step: int, loss: float) -> None:

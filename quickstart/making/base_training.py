@@ -6,29 +6,26 @@ pictures are accompanied by tokens that say how they are distorted (:mod:`.compa
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
 from ...files import read_tensors, write_torch
-from ...pictures.distortions import distort_randomly
-from ..model import BASE_WEIGHTS, SpaceToDepth
-from ..text_encoder import tokenize
+from ..model import BASE_WEIGHTS
 from ..weights_file import read_weights
-from ..world import caption, sample_scene
 from .base_model import TinyModel
-from .muon import Muon
-from .procedural import SceneCache
+from .companion import COMPANION_WEIGHTS
+from .export import write_weights
+from .mixed_quality import MixedQuality
+from .procedural import PictureCache
+from .training_step import TrainingStep
 
-CLEAN_SHARE = 0.35
-CAPTION_VARIANTS = 1000
+LOOK = 25  # steps between looks at the loss, which wait for the device
+CAPTURE_AFTER = 5  # steps; by then the optimisers have their state
 
 
 @dataclass(frozen=True)
@@ -51,97 +48,76 @@ class Settings:
     seed: int = 5
 
 
-def _matrices(unet: torch.nn.Module) -> Iterator[tuple[torch.nn.Parameter, torch.nn.Parameter]]:
-    """Inner weights of the UNet and the same memory as matrices ``[out, in · kernel]``, as Muon wants them."""
-    for name, weight in unet.named_parameters():
-        if weight.ndim >= 2 and not name.startswith(("input_blocks.0.", "out.")):
-            yield weight, torch.nn.Parameter(weight.data.flatten(1))
-
-
-class MixedQuality:
-    """Training pictures: about a third clean, the others with one distortion of a random severity."""
-
-    def __init__(self, cache: SceneCache, settings: Settings):
-        self.cache, self.settings = cache, settings
-
-    def batch(self, step: int) -> tuple[torch.Tensor, list[str], list[torch.Tensor]]:
-        """Pictures ``[N, 3, 64, 64]`` in 0…1 of a step, their captions, and the columns of :meth:`.Companion.options`.
-
-        Some captions are empty (text dropout).
-        """
-        rng = np.random.default_rng([self.settings.seed, step])
-        seeds = rng.integers(len(self.cache), size=self.settings.batch)
-        pictures = self.cache.pictures(seeds)
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        pictures, kinds, severities = distort_randomly(pictures, CLEAN_SHARE, generator)
-        accompanied = (torch.rand(len(pictures), generator=generator) < self.settings.quality_told).float()
-        captions = [
-            "" if rng.random() < self.settings.text_dropout
-            else caption(sample_scene(int(seed)), int(rng.integers(CAPTION_VARIANTS)))
-            for seed in seeds
-        ]  # fmt: skip
-        return pictures, captions, [kinds, severities, accompanied]
+ON_GPU = Settings(batch=128, muon_learning_rate=1.5e-3, learning_rate=1e-3, warm_up=300, ema=0.999)
 
 
 class BaseTraining:
     """State of the training; checkpoints (``base.pt``) keep all of it.
 
-    Without a checkpoint it begins with the weights in ``base.safetensors``, if the work folder has that file, and a new
-    optimiser and companion; without either from nothing.
+    From the checkpoint of a part that reached its last step another part begins, which warms up anew. Without a
+    checkpoint it begins with the weights in ``base.safetensors`` and ``companion.safetensors``, if the work folder has
+    them, and new optimisers; else from nothing.
     """
 
-    COUNTERS = ("step", "seconds", "losses", "warm_up_begin")
+    COUNTERS = ("step", "seconds", "begin", "steps")
 
-    def __init__(self, work: Path, steps: int, settings: Settings):
-        self.steps = steps
+    def __init__(self, work: Path, steps: int, settings: Settings, device: torch.device):
+        self.steps, self.settings, self.device = steps, settings, device
         self.file = work / "base.pt"
-        self.settings = settings
         torch.manual_seed(settings.seed)
-        self.model = TinyModel()
-        weights = self.model.weights
-        companion = self.model.companion
-        self.parameters = [*weights.parameters(), *companion.parameters()]
-        self.workers = min(os.cpu_count(), 4)
-        self.pool = ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(1,))
-        self.average = {name: weight.clone() for name, weight in weights.state_dict().items()}
-        self.matrices = dict(_matrices(weights["unet"]))
-        others = [parameter for parameter in weights.parameters() if parameter not in self.matrices]
-        self.optimizers = {
-            "muon": Muon(self.matrices.values()),
-            "adamw": torch.optim.AdamW(others, betas=(0.9, 0.99), weight_decay=0.01, fused=True),
-            "companion": torch.optim.AdamW(companion.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True),
+        self.model = TinyModel(device)
+        self.average = {name: weight.clone() for name, weight in self.model.weights.state_dict().items()}
+        rates = {
+            "muon": settings.muon_learning_rate,
+            "adamw": settings.learning_rate,
+            "companion": settings.companion_learning_rate,
         }
-        self.data = MixedQuality(SceneCache(work / "scenes"), settings)
-        self.step, self.seconds, self.losses, self.warm_up_begin = 0, 0.0, [], 0
-        exported = work / BASE_WEIGHTS
+        self.work = TrainingStep(self.model, self.average, rates)
+        self.scenes = PictureCache(work / "scenes", device)
+        told = settings.quality_told, settings.text_dropout
+        self.data = MixedQuality(self.scenes, settings.batch, *told, settings.seed)
+        self.step, self.seconds, self.begin = 0, 0.0, 0
+        self.losses = torch.zeros(250, device=device)  # of the last steps
         if self.file.exists():
             self._resume()
-        elif exported.exists():
-            self._begin_with(exported)
+        elif (work / BASE_WEIGHTS).exists():
+            self._begin_with(work)
+        if device.type == "cuda":
+            self.model.base.diffusion_model.compile()
+        self.resumed_at = self.step
 
-    def _begin_with(self, file: Path) -> None:
-        weights, facts = read_weights(file)
+    def _begin_with(self, work: Path) -> None:
+        weights, facts = read_weights(work / BASE_WEIGHTS)
         self.model.weights.load_state_dict(weights)
-        self.average = weights
-        self.step = self.warm_up_begin = facts["steps"]
+        self.model.companion.load_state_dict(read_weights(work / COMPANION_WEIGHTS)[0])
+        for name, weight in weights.items():
+            self.average[name].copy_(weight)
+        self.step = self.begin = facts["steps"]
         self.seconds = facts["steps"] * facts["seconds_per_step"]
+
+    def export(self, work: Path) -> None:
+        """Write the averaged weights and the companion."""
+        write_weights(work / BASE_WEIGHTS, self.average, self.facts())
+        write_weights(work / COMPANION_WEIGHTS, self.model.companion.state_dict(), self.facts())
 
     def _resume(self) -> None:
         state = read_tensors(self.file, mapped=False).content
         self.model.weights.load_state_dict(state["weights"])
         self.model.companion.load_state_dict(state["companion_weights"])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state[name])
-        self.average = state["average"]
-        for name in self.COUNTERS:
-            setattr(self, name, state[name])
+        self.work.load_state_dict(state["optimizers"])
+        for name, weight in state["average"].items():
+            self.average[name].copy_(weight)
+        self.losses.copy_(state["losses"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.begin = self.step if self.step >= state["steps"] else state["begin"]
 
     def save(self) -> None:
         state = {
             "weights": self.model.weights.state_dict(),
             "companion_weights": self.model.companion.state_dict(),
-            **{name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "optimizers": self.work.state_dict(),
             "average": self.average,
+            "losses": self.losses,
             **{name: getattr(self, name) for name in self.COUNTERS},
         }
         write_torch(self.file, state)
@@ -150,80 +126,80 @@ class BaseTraining:
         """What the header of the weights records about the training."""
         return {
             "steps": self.step,
-            "seconds_per_step": round(self.seconds / max(1, self.step), 3),
-            "loss_of_last_250_steps": round(float(np.mean(self.losses[-250:])), 5),
+            "seconds_per_step": round(self.seconds / max(1, self.step), 4),
+            "loss_of_last_250_steps": round(self.losses.mean().item(), 5),
+            "scenes": len(self.scenes),
+            "device": self.device.type,
             **asdict(self.settings),
         }
 
     def schedule(self) -> float:
-        """Factor of the learning rates: constant after a warm-up, with a linear decay over the last quarter."""
-        rise = (self.step + 1 - self.warm_up_begin) / self.settings.warm_up
-        fall = (self.steps - self.step) / (self.steps / 4)
+        """Factor of the learning rates: constant after a warm-up, with a linear decay over the part's last quarter."""
+        rise = (self.step + 1 - self.begin) / self.settings.warm_up
+        fall = (self.steps - self.step) / ((self.steps - self.begin) / 4)
         return min(1, rise, fall)
 
-    def advance(self) -> float:
-        """One step; returns its loss."""
-        begin = time.perf_counter()
-        pictures, captions, quality = self.data.batch(self.step)
-        loss = self._gradients(SpaceToDepth().encode(pictures * 2 - 1), tokenize(captions), quality)
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        for parameter, matrix in self.matrices.items():
-            matrix.grad = parameter.grad.flatten(1)
-        rates = {
-            "muon": self.settings.muon_learning_rate,
-            "adamw": self.settings.learning_rate,
-            "companion": self.settings.companion_learning_rate,
-        }
-        for name, optimizer in self.optimizers.items():
-            optimizer.param_groups[0]["lr"] = rates[name] * self.schedule()
-            optimizer.step()
-        self.step += 1
-        self._update_average()
-        self.losses.append(round(loss, 5))
-        self.seconds += time.perf_counter() - begin
-        return loss
-
-    def _gradients(self, latents: torch.Tensor, tokens: list[list[int]], quality: list[torch.Tensor]) -> float:
-        """Set every parameter's gradient; returns the loss.
-
-        Each thread takes a part of the batch through the whole model. They meet once per step, where threads inside the
-        operators would meet hundreds of times: 0.6 against 1.05 seconds a step on two cores.
-        """
-
-        def part(i: int) -> tuple[float, tuple[torch.Tensor, ...]]:
-            generator = torch.Generator().manual_seed((self.settings.seed * 10**7 + self.step) * self.workers + i)
-            mine = slice(i, None, self.workers)
-            loss = self.model.loss(latents[mine], tokens[mine], [column[mine] for column in quality], generator)
-            return loss.item(), torch.autograd.grad(loss, self.parameters)
-
-        losses, gradients = zip(*self.pool.map(part, range(self.workers)), strict=True)
-        for parameter, *parts in zip(self.parameters, *gradients, strict=True):
-            parameter.grad = sum(parts) / self.workers
-        return sum(losses) / self.workers
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        """Exponential moving average; early on it forgets faster, so that it never holds the random beginning."""
+    def advance(self) -> None:
+        """One step."""
+        began = time.perf_counter()
+        batch = self.data.batch(self.step, self.model)
+        # early on the average forgets faster, so that it never holds the random beginning
         decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
-        for name, weight in self.model.weights.state_dict().items():
-            self.average[name].lerp_(weight, 1 - decay)
+        if self.device.type == "cuda" and self.step - self.resumed_at == CAPTURE_AFTER:
+            self.work.capture(batch)
+        loss = self.work(batch, self.schedule(), decay)
+        self.losses[self.step % len(self.losses)] = loss
+        self.step += 1
+        self.seconds += time.perf_counter() - began
 
 
-def train_base(work: Path, steps: int, on_checkpoint, every: int = 250) -> BaseTraining:
+def train_base(
+    work: Path,
+    steps: int,
+    device: torch.device,
+    on_checkpoint: Callable[[BaseTraining], None],
+    every: int = 250,
+    minutes: float | None = None,
+) -> BaseTraining:
     """Train until ``steps`` steps are done in all.
 
     Args:
         work: holds ``scenes/`` and the checkpoint.
-        on_checkpoint: called with the training after each checkpoint, to show pictures.
+        device: that trains.
+        on_checkpoint: called with the training after each checkpoint.
         every: steps between checkpoints.
+        minutes: of this call; the steps become as many as that allows. None for ``steps``.
     """
-    training = BaseTraining(work, steps, Settings())
-    progress = tqdm(total=steps, initial=training.step, desc="base", unit="step", mininterval=10)
-    while training.step < steps:
-        loss = training.advance()
-        progress.set_postfix(loss=f"{loss:.4f}", refresh=False)
-        progress.update()
-        if training.step % every == 0 or training.step == steps:
-            training.save()
-            on_checkpoint(training)
+    began = time.monotonic()
+    training = BaseTraining(work, steps, ON_GPU if device.type == "cuda" else Settings(), device)
+    with tqdm(total=steps, initial=training.step, desc="base", unit="step", mininterval=10) as progress:
+        speed = Speed(began, minutes)
+        while training.step < training.steps:
+            training.advance()
+            progress.update()
+            if training.step % LOOK == 0:
+                progress.set_postfix(loss=f"{training.losses.mean().item():.4f}", refresh=False)
+                training.scenes.grow()
+                speed.plan(training)
+                progress.total = training.steps
+            if training.step % every == 0 or training.step == training.steps:
+                training.save()
+                on_checkpoint(training)
     return training
+
+
+class Speed:
+    """Fits the steps of a part to the minutes that it has, until its learning rates fall."""
+
+    def __init__(self, began: float, minutes: float | None):
+        self.end = began + 60 * minutes if minutes else None
+        self.last: tuple[int, float] | None = None
+
+    def plan(self, training: BaseTraining) -> None:
+        """After a step whose loss has been read, so that the device has done it."""
+        now, last = time.monotonic(), self.last
+        self.last = training.step, now
+        declining = training.step - training.begin > 0.74 * (training.steps - training.begin)
+        if self.end and last and not declining:
+            per_step = (now - last[1]) / (training.step - last[0])
+            training.steps = training.step + max(1, int((self.end - now) / per_step))

@@ -2,7 +2,7 @@
 
 Captions of the web often say how good a picture is, and large models learn from them that a token can set the quality.
 The quickstart's captions never do. In their place, the cross-attention of half of the training pictures sees tokens
-made from the kind and the severity of the picture's distortion. So the layers of the frozen model can respond to an
+made from the kind, the severity and the direction of the picture's distortion. So the layers of the frozen model can respond to an
 adapter's tokens later; which tokens ask for what, each adapter has to learn anew.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ...adapter.plan import Plan
 from ...adapter.sites import sites
@@ -18,6 +18,12 @@ from ...pictures.distortions import KINDS
 from ...training.objective import PLAN, training_patches, widths
 from ...training.settings import TrainingSettings
 from ...training.trainable import TrainableAdapter
+
+
+# Of a distortion's direction cosine and sine are told, of the angle times this: motion forth and back is the same.
+TURNS = {"motion_blur": 2, "colour_shift": 1}
+COMPANION_WEIGHTS = "companion.safetensors"
+QUALITY_WIDTH = len(KINDS) + 2 * len(TURNS)
 
 
 class Companion(nn.Module):
@@ -29,19 +35,33 @@ class Companion(nn.Module):
 
     def __init__(self, unet: nn.Module):
         super().__init__()
-        self.adapter = TrainableAdapter.from_unet(unet, len(KINDS), TrainingSettings(tokens=2, projection="mlp"))
+        self.adapter = TrainableAdapter.from_unet(unet, QUALITY_WIDTH, TrainingSettings(tokens=2, projection="mlp"))
         found = sites(unet)
         self.widths, self.patches = widths(found), training_patches(found)
 
-    def options(self, kinds: torch.Tensor, severities: torch.Tensor, accompanied: torch.Tensor) -> dict:
+    def options(self, kinds: Tensor, severities: Tensor, directions: Tensor, accompanied: Tensor) -> dict:
         """``transformer_options`` of one forward.
 
         Args:
-            kinds: ``[N]``, indices into ``KINDS``.
-            severities: ``[N]``, 0…1; without meaning for clean pictures.
+            kinds, severities, directions: as :func:`describe` takes them.
             accompanied: ``[N]``, 1 where the layers see the tokens and 0 where they do not.
         """
-        amount = torch.where(kinds == 0, torch.ones_like(severities), severities)
-        quality = F.one_hot(kinds, len(KINDS)) * amount[:, None]
+        quality = describe(kinds, severities, directions)
         keys_values = self.adapter(quality, torch.ones_like(quality[:, :1])) * accompanied[:, None, None]
         return {PLAN: Plan(keys_values, self.widths), "patches_replace": self.patches}
+
+
+def describe(kinds: Tensor, severities: Tensor, directions: Tensor) -> Tensor:
+    """What the companion is told of distortions, ``[N, QUALITY_WIDTH]``; all in proportion to the severity.
+
+    Args:
+        kinds: ``[N]``, indices into ``KINDS``.
+        severities: ``[N]``, 0…1; without meaning for clean pictures.
+        directions: ``[N]`` in degrees; without meaning for kinds that have none.
+    """
+    amount = torch.where(kinds == 0, torch.ones_like(severities), severities)
+    columns = [F.one_hot(kinds, len(KINDS))]
+    for kind, turns in TURNS.items():
+        angle = turns * torch.deg2rad(directions)
+        columns.append(torch.stack([angle.cos(), angle.sin()], 1) * (kinds == KINDS.index(kind))[:, None])
+    return torch.cat(columns, 1) * amount[:, None]

@@ -1,8 +1,8 @@
-"""Trained weights as float16 ``.safetensors`` with facts about the training in the header.
+"""Trained weights as ``.safetensors`` with facts about the training in the header.
 
-Exported weights of base model and adapters are multiples of a power of two, one for each tensor: git packs them
-to half their size. The base's layers of the highest resolution, a tenth of all weights, decide grain and edges and are
-rounded less. The reader's are bytes, to be multiplied by a power of two.
+Matrices and convolutions of the base model and the reader are bytes with a scale for each output channel; the base's
+layers of the highest resolution, which decide grain and edges, are float16. Adapters are float16, in multiples of a
+power of two for each tensor: git packs them to half their size.
 """
 
 from __future__ import annotations
@@ -14,22 +14,19 @@ from pathlib import Path
 import torch
 
 from ...files import write_tensors
-from ..weights_file import read_named_tensors
+from ..weights_file import SCALE, read_named_tensors
 
-# largest rounding error (root mean square), in standard deviations of a tensor
-ROUNDING, ROUNDING_OF_DETAIL = 0.045, 0.005
-DETAIL = tuple(f"unet.{block}." for block in ("input_blocks.0", "input_blocks.1", "input_blocks.2",
-               "output_blocks.3.2", "output_blocks.4", "output_blocks.5", "out"))  # fmt: skip
+ROUNDING = 0.045  # largest rounding error (root mean square) of adapters, in standard deviations of a tensor
+DETAIL = tuple(f"unet.{block}." for block in ("input_blocks.0", "input_blocks.1", "input_blocks.2", "input_blocks.3",
+               "output_blocks.6", "output_blocks.7", "output_blocks.8", "out"))  # fmt: skip
 
 
-def rounded(weights: dict[str, torch.Tensor], error: float = ROUNDING) -> dict[str, torch.Tensor]:
+def rounded(weights: dict[str, torch.Tensor], error: float) -> dict[str, torch.Tensor]:
     """Matrices and convolutions as multiples of a power of two; biases and norms as they are, with 0 all of them."""
     if not error:
         return weights
     steps = {
-        name: _step(weight.float().std().item(), ROUNDING_OF_DETAIL if name.startswith(DETAIL) else error)
-        for name, weight in weights.items()
-        if weight.ndim > 1
+        name: _step(weight.float().std().item(), error) for name, weight in weights.items() if weight.ndim > 1
     }
     return {**weights, **{name: (weights[name].float() / step).round() * step for name, step in steps.items()}}
 
@@ -46,12 +43,16 @@ def export(source: Path, target: Path, error: float) -> None:
 
 
 def export_as_bytes(source: Path, target: Path) -> None:
-    """Write matrices and convolutions as int8; what each is to be multiplied by is in the header's ``steps``."""
+    """Write matrices and convolutions as int8 with ``NAME.scale``, what each output channel is to be multiplied by."""
     weights, header = read_named_tensors(source)
-    largest = {name: weight.abs().max().item() for name, weight in weights.items() if weight.ndim > 1}
-    steps = {name: 2.0 ** math.ceil(math.log2(value / 127)) for name, value in largest.items()}
-    integers = {name: (weights[name].float() / step).round().to(torch.int8) for name, step in steps.items()}
-    write_tensors(target, {**halved(weights), **integers}, {**header, "steps": json.dumps(steps)})
+    coarse = {name: weight for name, weight in weights.items() if weight.ndim > 1 and not name.startswith(DETAIL)}
+    stored = {name: weight for name, weight in halved(weights).items() if name not in coarse}
+    for name, weight in coarse.items():
+        rows = weight.float().flatten(1)
+        scale = (rows.abs().amax(1) / 127).clamp_min(2**-24).half()
+        integers = (rows / scale.float()[:, None]).round().clamp(-127, 127)
+        stored |= {name: integers.to(torch.int8).view(weight.shape), name + SCALE: scale}
+    write_tensors(target, stored, header)
 
 
 def write_weights(file: Path, weights: dict[str, torch.Tensor], facts: dict) -> None:

@@ -28,7 +28,7 @@ from ..precision import autocast
 from ..rendering import render_pictures
 from ..world import HELD_OUT_SEEDS, sample_scene
 from .export import write_weights
-from .procedural import SceneCache, dead_leaves_pictures
+from .procedural import PictureCache
 
 SCORE_WEIGHT, SEVERITY_WEIGHT = 10.0, 3.0  # in the loss, beside 1 for the kind of distortion
 # Worst (0) and best (1) value of each metric: the 1st percentile of the training pictures, and an intact picture.
@@ -97,12 +97,12 @@ class _Heads(nn.Module):
 
 def train_iqa(work: Path, epochs: int, pictures: int = 5000, batch: int = 64) -> dict:
     """Train on as many scenes as dead leaves, measure, write ``iqa.safetensors``; returns the facts of its header."""
-    cache = SceneCache(work / "scenes")
+    cache = PictureCache(work / "scenes")
     seeds = np.arange(min(pictures, len(cache)))
 
     def mixed() -> torch.Tensor:
-        scenes = cache.pictures(seeds)
-        return torch.cat([scenes, dead_leaves_pictures(range(len(seeds)))])
+        scenes = cache.floats(seeds)
+        return torch.cat([scenes, PictureCache(work / "leaves").floats(slice(len(seeds)))])
 
     make_iqa_data(work / "iqa_train.pt", mixed, seed=1)
     make_iqa_data(work / "iqa_scenes.pt", lambda: render_seeds(HELD_OUT_SEEDS[:800]), seed=2)

@@ -24,12 +24,12 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         params: two-dimensional parameters.
-        lr: learning rate of an AdamW whose updates are as large.
+        lr: learning rate of an AdamW whose updates are as large; a tensor where steps are captured in a CUDA graph.
         momentum: decay of the averaged gradients, with Nesterov's look ahead.
         weight_decay: relative decay of the weights per step, times ``lr``.
     """
 
-    def __init__(self, params, lr: float = 1e-3, momentum: float = 0.95, weight_decay: float = 0.01):
+    def __init__(self, params, lr: float | Tensor = 1e-3, momentum: float = 0.95, weight_decay: float = 0.01):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -40,7 +40,7 @@ class Muon(torch.optim.Optimizer):
             updates = _orthogonalize_all([self._look_ahead(weight, group["momentum"]) for weight in weights])
             for weight, update in zip(weights, updates, strict=True):
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
-                weight.add_(update, alpha=-group["lr"] * UPDATE_RMS * max(weight.shape) ** 0.5)
+                weight.sub_(update * (group["lr"] * UPDATE_RMS * max(weight.shape) ** 0.5))
 
     def _look_ahead(self, weight: Tensor, momentum: float) -> Tensor:
         """Nesterov's: the averaged gradients as they will be if the next gradient is like this one."""
@@ -58,7 +58,7 @@ def _orthogonalize_all(matrices: list[Tensor]) -> list[Tensor]:
     for number, matrix in enumerate(matrices):
         numbers[matrix.shape].append(number)
     results = list(matrices)
-    dtype = torch.bfloat16 if multiplies_bfloat16() else torch.float32
+    dtype = torch.bfloat16 if multiplies_bfloat16(matrices[0].device) else torch.float32
     for group in numbers.values():
         orthogonal = orthogonalize(torch.stack([matrices[number] for number in group]).to(dtype))
         for number, result in zip(group, orthogonal.float(), strict=True):

@@ -1,4 +1,4 @@
-"""Procedural training pictures: a cache of rendered scenes, and "dead leaves" with the statistics of photographs.
+"""Procedural training pictures: caches of rendered scenes, and of "dead leaves" with the statistics of photographs.
 
 Dead leaves are opaque shapes of many sizes, each with its own tone and grain. With a power law of radii they share
 edges and spectrum with natural images (Lee, Mumford and Huang, *Occlusion models for natural images*, IJCV 2001), and
@@ -8,6 +8,10 @@ what networks learn from them holds for photographs (Baradad et al., *Learning t
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +20,13 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from ...files import written_whole
+from ..precision import CPU
 from ..rendering import SIZE, SUPERSAMPLING, render
-from ..world import TRAINING_SEEDS, sample_scene
+from ..text_encoder import tokenize
+from ..world import TRAINING_SEEDS, caption, sample_scene
 
-CHUNK = 2000  # scenes in a file of the cache
+CHUNK = 500  # scenes in a file of the cache
+SENTENCES = 8  # captions of each
 _LARGE = SIZE * SUPERSAMPLING
 _FREQUENCY = np.hypot(np.fft.fftfreq(_LARGE)[:, None], np.fft.rfftfreq(_LARGE)).clip(1 / _LARGE)
 
@@ -36,11 +43,6 @@ def dead_leaves(seed: int) -> np.ndarray:
     canvas *= 1 + 0.3 * _cloud(rng, 2.0)[..., None] * rng.random()  # uneven light
     small = canvas.reshape(SIZE, SUPERSAMPLING, SIZE, SUPERSAMPLING, 3).mean((1, 3))
     return (small.clip(0, 1) * 255 + 0.5).astype(np.uint8)
-
-
-def dead_leaves_pictures(seeds: range) -> torch.Tensor:
-    """``[len(seeds), 3, 64, 64]`` in 0…1."""
-    return torch.from_numpy(np.stack([dead_leaves(seed) for seed in seeds])).movedim(-1, 1).float() / 255
 
 
 def _leaves(rng: np.random.Generator) -> np.ndarray:
@@ -70,39 +72,89 @@ def _cloud(rng: np.random.Generator, exponent: float) -> np.ndarray:
 def make_scene_cache(folder: Path, scenes: int) -> None:
     """Render the scenes of training seeds 0…``scenes`` − 1, in chunks so that training can begin with the first.
 
-    Chunks that are there are kept.
+    Chunks that are there are kept. All processors work.
     """
+    _make_chunks(_make_scenes, folder, scenes, "scenes")
+
+
+def make_leaves_cache(folder: Path, pictures: int) -> None:
+    """Dead leaves of seeds 0…``pictures`` − 1, as :func:`make_scene_cache`."""
+    _make_chunks(_make_leaves, folder, pictures, "dead leaves")
+
+
+def _make_chunks(make: Callable, folder: Path, count: int, label: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for start in tqdm(range(0, scenes, CHUNK), desc="scenes", unit="chunk"):
-        file = folder / f"{start:06d}.npy"
-        if not file.exists():
-            pictures = np.stack([render(sample_scene(seed)) for seed in TRAINING_SEEDS[start : start + CHUNK]])
-            with written_whole(file) as temporary, temporary.open("wb") as output:
-                np.save(output, pictures)
+    files = [(folder / f"{start:07d}.npz", range(start, start + CHUNK)) for start in range(0, count, CHUNK)]
+    missing = [(file, seeds) for file, seeds in files if not file.exists()]
+    with multiprocessing.get_context("fork").Pool() if hasattr(os, "fork") else ThreadPool() as pool:
+        for _ in tqdm(pool.imap(make, missing), label, len(missing), unit="chunk"):
+            pass
 
 
-class SceneCache:
-    """Pictures of training seeds, looked up by seed; grows while the cache is still being made."""
+def _make_scenes(chunk: tuple[Path, range]) -> None:
+    file, seeds = chunk
+    scenes = [sample_scene(TRAINING_SEEDS[seed]) for seed in seeds]
+    sentences = np.stack([tokenize([caption(scene, i) for i in range(SENTENCES)]).numpy() for scene in scenes])
+    _write(file, pictures=_channels_first(map(render, scenes)), sentences=sentences.astype(np.uint8))
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.chunks: list[np.ndarray] = []
+
+def _make_leaves(chunk: tuple[Path, range]) -> None:
+    file, seeds = chunk
+    _write(file, pictures=_channels_first(map(dead_leaves, seeds)))
+
+
+def _channels_first(pictures: Iterable[np.ndarray]) -> np.ndarray:
+    return np.stack(list(pictures)).transpose(0, 3, 1, 2)
+
+
+def _write(file: Path, **arrays: np.ndarray) -> None:
+    with written_whole(file) as temporary, temporary.open("wb") as output:
+        np.savez(output, **arrays)
+
+
+class PictureCache:
+    """Rendered pictures, and captions where they have some; grows while the cache is still being made.
+
+    Attributes:
+        pictures: ``[S, 3, 64, 64]`` bytes, of the seeds from 0 on.
+        sentences: ``[S, SENTENCES, 24]`` token numbers of captions, bytes; of scenes only.
+
+    Args:
+        folder: of :func:`make_scene_cache` or :func:`make_leaves_cache`.
+        device: holds both.
+
+    Raises:
+        FileNotFoundError: not one chunk is there.
+    """
+
+    def __init__(self, folder: Path, device: torch.device = CPU):
+        self.folder, self.device = folder, device
+        self.arrays: dict[str, torch.Tensor] = {}
+        self.grow()
+        if not self.arrays:
+            raise FileNotFoundError(f"No pictures in {folder}; run the stage `scenes` first.")
 
     def __len__(self) -> int:
-        """How many seeds are there now, from 0 on.
+        return len(self.arrays["pictures"]) if self.arrays else 0
 
-        Raises:
-            FileNotFoundError: not one chunk is there.
-        """
-        while (file := self.folder / f"{len(self.chunks) * CHUNK:06d}.npy").exists():
-            self.chunks.append(np.load(file, mmap_mode="r"))
-        if not self.chunks:
-            raise FileNotFoundError(f"No scenes in {self.folder}; run the stage `scenes` first.")
-        return len(self.chunks) * CHUNK
+    @property
+    def pictures(self) -> torch.Tensor:
+        return self.arrays["pictures"]
 
-    def pictures(self, seeds: np.ndarray) -> torch.Tensor:
-        """``[len(seeds), 3, 64, 64]`` in 0…1."""
-        pixels = np.empty((len(seeds), SIZE, SIZE, 3), np.uint8)
-        for i, seed in enumerate(seeds):
-            pixels[i] = self.chunks[seed // CHUNK][seed % CHUNK]
-        return torch.from_numpy(pixels).movedim(-1, 1).float() / 255
+    def floats(self, numbers: np.ndarray | torch.Tensor | slice) -> torch.Tensor:
+        """Some of the pictures in 0…1."""
+        return self.pictures[numbers].float() / 255
+
+    @property
+    def sentences(self) -> torch.Tensor:
+        return self.arrays["sentences"]
+
+    def grow(self) -> None:
+        """Take in the chunks that have been made since."""
+        first, new = len(self), []
+        while (file := self.folder / f"{first:07d}.npz").exists():
+            new.append(dict(np.load(file)))
+            first += len(new[-1]["pictures"])
+        for name in new[0] if new else ():
+            fresh = torch.from_numpy(np.concatenate([chunk[name] for chunk in new])).to(self.device)
+            self.arrays[name] = torch.cat([self.arrays[name], fresh]) if name in self.arrays else fresh

@@ -20,7 +20,7 @@ from ..reader import CLASSES, READER_WEIGHTS, AttributeReader, labels
 from ..rendering import render_pictures
 from ..world import HELD_OUT_SEEDS, HELD_OUT_THINGS, SEEN_THINGS, sample_scene
 from .export import write_weights
-from .procedural import SceneCache
+from .procedural import PictureCache
 
 CLEAN_SHARE = 0.3
 GRAIN = 0.03  # largest standard deviation; 0.12 of that of the severest white noise
@@ -54,7 +54,7 @@ class WarpAndGrain:
 
 def train_reader(work: Path, epochs: int, batch: int = 64) -> dict:
     """Train on the cached scenes with one object, measure on held-out ones, write ``reader.safetensors``."""
-    cache = SceneCache(work / "scenes")
+    cache = PictureCache(work / "scenes")
     scenes = [scene for scene in map(sample_scene, range(len(cache))) if len(scene.things) == 1]
     targets = torch.tensor([labels(scene) for scene in scenes])
     seeds = np.array([scene.seed for scene in scenes])
@@ -69,7 +69,7 @@ def train_reader(work: Path, epochs: int, batch: int = 64) -> dict:
     progress = tqdm(total=total, desc="reader", unit="step", mininterval=10)
     for _ in range(epochs):
         for chosen in torch.randperm(len(seeds))[: total // epochs * batch].split(batch):
-            clean = cache.pictures(seeds[chosen])
+            clean = cache.floats(seeds[chosen])
             images, kinds, severity = warp_and_grain.distort_randomly(clean, CLEAN_SHARE, generator)
             with autocast():
                 outputs = reader(images)

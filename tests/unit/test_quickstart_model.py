@@ -50,11 +50,23 @@ def test_missing_weights_say_what_to_do(tmp_path):
 def test_size_and_cross_attention(quickstart):
     model = quickstart[0].model
     parameters = sum(p.numel() for p in model.diffusion_model.parameters())
-    assert 4.0e6 < parameters < 5.0e6
+    assert 6.5e6 < parameters < 7.5e6
     layers = [name for name, _ in model.diffusion_model.named_modules() if name.endswith("attn2")]
     for part in ("input_blocks", "middle_block", "output_blocks"):
         assert any(name.startswith(part) for name in layers)
-    assert not any(name.startswith("input_blocks.1.") for name in layers)  # first level: no attention
+    assert not any(name.startswith(("input_blocks.1.", "input_blocks.2.")) for name in layers)  # none on the first level
+
+
+def test_unet_sees_where_a_position_lies(quickstart):
+    """Without positions every place of an even latent, far from the borders, would look the same."""
+    maps = model_room.positions(32, 48, torch.device("cpu"))
+    assert maps.shape == (model_room.POSITION_CHANNELS, 32, 48)
+    assert len({tuple(place) for place in maps.flatten(1).T.tolist()}) == 32 * 48
+    unet = quickstart[0].model.diffusion_model
+    seen = []
+    with unet.input_blocks[0].register_forward_hook(lambda *call: seen.append(call[-1])), torch.no_grad():
+        unet(torch.zeros(1, 12, 32, 32), torch.ones(1), context=torch.zeros(1, 24, 128), y=torch.zeros(1, 128))
+    assert seen[0][..., 8:24, 8:24].flatten(2).std(2).min() > 1e-3
 
 
 @pytest.mark.parametrize("sampler, scheduler", [("euler", "normal"), ("dpmpp_2m", "karras"), ("ddim", "simple")])
