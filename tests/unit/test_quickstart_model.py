@@ -64,7 +64,7 @@ def test_unet_sees_where_a_position_lies(quickstart):
     assert len({tuple(place) for place in maps.flatten(1).T.tolist()}) == 32 * 48
     unet = quickstart[0].model.diffusion_model
     seen = []
-    with unet.input_blocks[0].register_forward_hook(lambda *call: seen.append(call[-1])), torch.no_grad():
+    with unet.input_blocks[0][0].register_forward_hook(lambda *call: seen.append(call[-1])), torch.no_grad():
         unet(torch.zeros(1, 12, 32, 32), torch.ones(1), context=torch.zeros(1, 24, 128), y=torch.zeros(1, 128))
     assert seen[0][..., 8:24, 8:24].flatten(2).std(2).min() > 1e-3
 
