@@ -46,7 +46,7 @@ class TrainableAdapter(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             projection = QualityProjection(
-                encoding.width(quality_width), settings.tokens, found[0].context_width, settings.mlp_width
+                encoding.width(quality_width), settings.tokens, found[0].context_width, settings.hidden_width
             )
         return cls(encoding, projection, [weight for site in found for weight in site.initial_weights()])
 
