@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import comfy.model_management
 import comfy.sd
 import torch
 from torch import Tensor
@@ -114,10 +115,14 @@ def encode_text(clip: comfy.sd.CLIP, text: str, limit: int = 0) -> Tensors:
     return {"text": embedding[0]} | ({} if pooled is None else {"pooled": pooled[0]})
 
 
-@torch.no_grad()
 def encode_picture(vae: comfy.sd.VAE, pixels: Tensor) -> Tensor:
     """``[H, W, 3]`` -> the latent's most probable value ``[C, h, w]``, as VAEEncode makes it, not yet scaled."""
-    return vae.encode(pixels[None])[0]
+    image = pixels[None]
+    room = vae.memory_used_encode(image.movedim(-1, 1).shape, vae.vae_dtype)
+    comfy.model_management.load_models_gpu([vae.patcher], memory_required=room)
+    with torch.inference_mode():  # ComfyUI needs it for tiles, which it takes where memory is short
+        latent = vae.encode(image)[0]  # the VAE is loaded: weights that moved in here could not be trained through
+    return latent.clone()
 
 
 def clip_fingerprint(clip: comfy.sd.CLIP) -> str:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from .cache import Tensors, encode_picture
 
 
-@torch.no_grad()
 def encode_deviation(vae: comfy.sd.VAE, pixels: Tensor) -> Tensor:
     """``[H, W, 3]`` -> standard deviation ``[C, h, w]`` of the latent whose mean :func:`.encode_picture` gives.
 

@@ -7,6 +7,7 @@ its public training script, and why.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from .checked_settings import Checked, make_settings, setting, to_commented_yaml, to_help
@@ -235,6 +236,10 @@ class RunSettings:
             ValueError: an unknown setting, or one out of its range.
         """
         return cls(*make_settings(given, origin, TrainingSettings, DataSettings, SampleSettings))
+
+    def by_name(self) -> dict:
+        groups = (self.training, self.data, self.samples)
+        return {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
 
 
 def settings_help() -> str:

@@ -87,4 +87,3 @@ class TrainableAdapter(nn.Module):
         flag, octaves = self.encoding.use_flag, self.encoding.octaves
         metadata = dataclasses.replace(metadata, use_flag=flag, positional_octaves=octaves)
         return Adapter(name, metadata, projection, layers)
-
