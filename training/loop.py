@@ -21,7 +21,7 @@ from .observer import Observer, TrainingStopped
 from .settings import TrainingSettings
 from .state import CHECKPOINT, TrainingState, has_checkpoint
 from .stream import Batch, ItemStream, TrainingData
-from .tracking import chosen_tracker, tracked
+from .tracking import check_tracker, chosen_tracker, tracked
 from .trainable import TrainableAdapter
 
 RESULT, KEPT = "adapter.safetensors", "adapters"  # of a run's folder: the last adapter, and a folder of earlier ones
@@ -221,7 +221,7 @@ def check(model: ModelPatcher, data: TrainingData, settings: TrainingSettings) -
         ValueError: it cannot, or the model has no cross-attention.
         ImportError: a package that the settings ask for is missing.
     """
-    chosen_tracker(settings.tracker)
+    check_tracker(settings.tracker)
     check_weighting(model, settings.min_snr_gamma)
     if not len(data.items):
         raise ValueError("The training set is empty.")

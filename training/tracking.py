@@ -41,6 +41,22 @@ def chosen_tracker(choice: str) -> str | None:
     return None if choice == "none" else choice
 
 
+def check_tracker(choice: str) -> None:
+    """For before any work.
+
+    Raises:
+        ImportError: its package is not installed.
+        ValueError: Weights & Biases knows no account here.
+    """
+    if chosen_tracker(choice) != "wandb":
+        return
+    import wandb
+
+    with contextlib.suppress(TypeError):  # older versions cannot be asked without asking the user
+        if wandb.setup().settings.mode == "online" and not wandb.login(prompt=False):
+            raise _no_wandb("there is no account")
+
+
 @contextlib.contextmanager
 def tracked(
     accelerator: Accelerator, folder: Path, settings: TrainingSettings, done: int
@@ -84,10 +100,13 @@ def _begin_wandb(accelerator: Accelerator, folder: Path, settings: TrainingSetti
     try:
         accelerator.init_trackers(PROJECT, dataclasses.asdict(settings), {"wandb": options})
     except wandb.Error as error:
-        raise ValueError(
-            f"tracker: wandb cannot start ({' '.join(str(error).split())}). Run `wandb login`, set WANDB_MODE=offline, "
-            "or set tracker to none."
-        ) from error
+        raise _no_wandb(" ".join(str(error).split()).rstrip(".")) from error
+
+
+def _no_wandb(reason: str) -> ValueError:
+    return ValueError(
+        f"tracker: wandb cannot start: {reason}. Run `wandb login`, set WANDB_MODE=offline, or set tracker to none."
+    )
 
 
 class LossLog:

@@ -186,6 +186,26 @@ def test_a_tracker_that_is_missing_is_said_before_any_work(tmp_path, monkeypatch
     assert not (tmp_path / "loss.jsonl").exists()
 
 
+def test_weights_and_biases(tmp_path, monkeypatch):
+    pytest.importorskip("wandb").teardown()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run = tmp_path / "run"
+    train(run, tracker="wandb", steps=2)
+    train(run, tracker="wandb", steps=3)
+    assert len(list(run.glob("wandb/offline-run-*/run-*.wandb"))) == 2 and len(losses(run)) == 3
+
+
+def test_weights_and_biases_without_an_account_is_refused_before_any_work(tmp_path, monkeypatch):
+    pytest.importorskip("wandb").teardown()  # forgets the mode of earlier runs
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ValueError, match="tracker: wandb cannot start: there is no account. Run `wandb login`"):
+        train(tmp_path, tracker="wandb")
+    assert not (tmp_path / "loss.jsonl").exists()
+
+
 # What is trained so is used so
 
 
