@@ -99,8 +99,11 @@ def pack_folder() -> Path:
     return ROOT if _surrounding_comfyui() else BASE / "custom_nodes" / "ComfyUI-IQA-Adapter"
 
 
-def load_pack() -> ModuleType:
+def load_pack(*extra_arguments: str) -> ModuleType:
     """Start ComfyUI's libraries in this process and import the pack under the name ``iqa_adapter``.
+
+    Args:
+        extra_arguments: further command-line arguments of ComfyUI; only the first call in a process decides.
 
     Returns:
         The pack's package. From then on ``from iqa_adapter.adapter.apply import apply_adapter`` works anywhere.
@@ -109,7 +112,7 @@ def load_pack() -> ModuleType:
         return sys.modules[NAME]
     comfyui, arguments = prepare()
     sys.path.insert(0, str(comfyui))  # before the current folder, whose nodes/ is not ComfyUI's nodes.py
-    _parse_arguments(arguments)
+    _parse_arguments([*arguments, *extra_arguments])
     spec = importlib.util.spec_from_file_location(NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
     sys.modules[NAME] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules[NAME])

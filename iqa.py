@@ -101,6 +101,14 @@ it was begun: with the same settings, pictures, scores and base model, but for m
         "--set", nargs="+", default=[], metavar="SETTING=VALUE",
         help="settings that win over the file's, for example steps=2000 batch_size=4; all are listed below",
     )  # fmt: skip
+    parser.add_argument(
+        "--recipe", choices=["default", "paper"], default="default",
+        help="settings to start from, over which those of a file and --set win: the defaults, or those of arXiv "
+        "2412.01794 with --fp32-vae (docs/recipe.md compares them)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fp32-vae", action="store_true", help="encode pictures in float32 where ComfyUI would choose bfloat16"
+    )
     # not --run: torchrun takes that for its own
     parser.add_argument("--folder", type=Path, help="of checkpoint, log, samples (default: output/iqa_training/NAME)")
     parser.add_argument("--anew", action="store_true", help="begin again; forgets the run's checkpoints")
@@ -195,7 +203,8 @@ def _train_or_score(options: argparse.Namespace) -> int:
 
     # Chooses the process's GPU, which ComfyUI then takes
     processes = PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_WAIT)
-    _start_comfyui()
+    training = options.command == "train"
+    _start_comfyui(*(["--fp32-vae"] if training and (options.fp32_vae or options.recipe == "paper") else []))
     from iqa_adapter.quickstart.model import load_quickstart
     from iqa_adapter.training.command_line import run
 
@@ -244,11 +253,11 @@ def _build(options: argparse.Namespace) -> None:
     build(options.work, options.stage, options.steps, options.minutes)
 
 
-def _start_comfyui() -> None:
-    """From here on the pack can be imported as ``iqa_adapter``."""
+def _start_comfyui(*arguments: str) -> None:
+    """From here on the pack can be imported as ``iqa_adapter``; ComfyUI gets the arguments."""
     import comfyui_runtime
 
-    comfyui_runtime.load_pack()
+    comfyui_runtime.load_pack(*arguments)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def load_adapter(path: str | Path, bare: Metadata | None = None) -> Adapter:
 
 
 def save_adapter(adapter: Adapter, path: str | Path, dtype: torch.dtype | None = None) -> None:
-    """Write our layout, whole or not at all.
+    """Write our layout, whole or not at all. Its header also says how many tokens and which width the projection has.
 
     Args:
         dtype: of the weights in the file; None keeps each as it is.
@@ -76,7 +76,8 @@ def save_adapter(adapter: Adapter, path: str | Path, dtype: torch.dtype | None =
         state[f"ip_adapter.{2 * number + 1}.{KEY}"] = layer.key
         state[f"ip_adapter.{2 * number + 1}.{VALUE}"] = layer.value
     state = {key: value.to(dtype or value.dtype) for key, value in state.items()}
-    write_tensors(path, state, {HEADER_KEY: adapter.metadata.to_json()})
+    header = adapter.metadata.to_json(tokens=adapter.tokens, mlp_width=adapter.projection.mlp_width)
+    write_tensors(path, state, {HEADER_KEY: header})
 
 
 def infer_encoding(inputs: int, quality_width: int) -> tuple[bool, int]:

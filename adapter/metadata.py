@@ -132,9 +132,14 @@ class Metadata:
         """Number of values in the quality input before any encoding; None where only the weights can tell."""
         return len(self.metrics) if self.kind == "score" else len(self.feature_mean) or None
 
-    def to_json(self) -> str:
+    def to_json(self, **weights: int) -> str:
+        """As files have it.
+
+        Args:
+            weights: what is told of the weights beside it, for people and other programs; it is not read back.
+        """
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return json.dumps(fields | {"metrics": [metric.to_json() for metric in self.metrics]})
+        return json.dumps(fields | {"metrics": [metric.to_json() for metric in self.metrics]} | weights)
 
     @classmethod
     def from_json(cls, text: str, origin: object = "The adapter's metadata") -> Metadata:

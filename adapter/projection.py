@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-MLP_WIDTH = 128
-
 
 class QualityEncoding(nn.Module):
     """Optional encodings of the quality input ``s``: a constant flag, then positional encoding.
@@ -56,6 +54,11 @@ class QualityProjection(nn.Module):
         else:
             self.proj = nn.Linear(inputs, tokens * width)
         self.norm = nn.LayerNorm(width)
+
+    @property
+    def mlp_width(self) -> int:
+        """Hidden width of the MLP; 0 for the linear map."""
+        return 0 if isinstance(self.proj, nn.Linear) else self.proj[-1].in_features
 
     @property
     def inputs(self) -> int:

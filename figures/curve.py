@@ -87,12 +87,13 @@ def plot_losses(steps: Sequence[int], losses: Sequence[float], title: str) -> to
 
 
 def smoothed(losses: Sequence[float]) -> np.ndarray:
-    """Mean of the last steps at each step; fewer at the beginning."""
-    window = max(1, round(SPAN * len(losses)))
-    sums = np.concatenate([[0.0], np.cumsum(losses)])
+    """Mean of the last steps at each step, without those whose loss is no number; fewer at the beginning."""
+    window, there = max(1, round(SPAN * len(losses))), np.isfinite(losses)
+    sums, counts = (np.concatenate([[0.0], np.cumsum(values)]) for values in (np.where(there, losses, 0.0), there))
     ends = np.arange(1, len(losses) + 1)
     begins = np.maximum(0, ends - window)
-    return (sums[ends] - sums[begins]) / (ends - begins)
+    with np.errstate(invalid="ignore"):  # where there is none
+        return (sums[ends] - sums[begins]) / (counts[ends] - counts[begins])
 
 
 def _plotted(draw: Callable[[Axes], None], across: str, up: str, title: str) -> torch.Tensor:

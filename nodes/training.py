@@ -23,8 +23,9 @@ from ..training.dataset import Models
 from ..training.observer import Observer
 from ..training.run import Run, own_size, train_on_pictures
 from ..training.settings import DataSettings, RunSettings
-from ..training.state import has_checkpoint, read_losses, steps_done
+from ..training.state import has_checkpoint, steps_done
 from ..training.table import ScoredTable
+from ..training.tracking import read_losses
 from .schema import IQAAdapterType, advanced, schema
 from .score_dataset import in_input_folder, named, pictures_input
 

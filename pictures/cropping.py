@@ -29,14 +29,18 @@ def nearest_bucket(height: int, width: int, sizes: list[tuple[int, int]]) -> int
     return int((ratios - torch.tensor(height / width).log()).abs().argmin())
 
 
-def scale_to_cover(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """``[H, W, 3]`` -> the smallest picture of the same aspect ratio that covers ``size``; bicubic, antialiased."""
+def scale_to_cover(pixels: Tensor, size: tuple[int, int], interpolation: str = "bicubic") -> Tensor:
+    """``[H, W, 3]`` -> the smallest picture of the same aspect ratio that covers ``size``; antialiased.
+
+    Args:
+        interpolation: ``bicubic`` or ``bilinear``.
+    """
     height, width = pixels.shape[:2]
     factor = max(size[0] / height, size[1] / width)
     scaled = (max(size[0], round(height * factor)), max(size[1], round(width * factor)))
     if scaled == (height, width):
         return pixels
-    image = F.interpolate(pixels.movedim(-1, 0)[None], scaled, mode="bicubic", antialias=True)
+    image = F.interpolate(pixels.movedim(-1, 0)[None], scaled, mode=interpolation, antialias=True)
     return image[0].clamp(0, 1).movedim(0, -1)
 
 

@@ -165,7 +165,7 @@ def random_adapter(
     description = {"metrics": tuple({"name": name} for name in metrics), **fields}
     data = metadata.Metadata(**description)
     encoding = projection.QualityEncoding(data.use_flag, data.positional_octaves)
-    proj = projection.QualityProjection(encoding.width(len(metrics)), tokens, WIDTH, projection.MLP_WIDTH * mlp)
+    proj = projection.QualityProjection(encoding.width(len(metrics)), tokens, WIDTH, 128 * mlp)
     proj.load_state_dict({name: random(*value.shape, 1)[..., 0] for name, value in proj.state_dict().items()})
     found = layers.sites(model.model.diffusion_model)
     weights = tuple(

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import comfy.model_management
 import comfy.sd
 import torch
 from torch import Tensor
@@ -62,27 +63,66 @@ def fingerprint(*outputs: Tensor) -> str:
 SYNTAX = ("(", ")", "embedding:")  # of prompts
 
 
-def plain_tokens(clip: comfy.sd.CLIP, text: str) -> dict:
+def plain_tokens(clip: comfy.sd.CLIP, text: str, **options) -> dict:
     """Tokens of a text in which parentheses are parentheses, not weights, and no embeddings are called by name.
 
     ``\\(`` is ``(``, as in prompts, for many programs that write captions write it so.
     """
-    return clip.tokenize(text.replace("embedding:", "Embedding:"), disable_weights=True)  # CLIP knows no capitals
+    plain = text.replace("embedding:", "Embedding:")  # CLIP knows no capitals
+    return clip.tokenize(plain, disable_weights=True, **options)
+
+
+def cut_tokens(clip: comfy.sd.CLIP, text: str, limit: int) -> dict:
+    """The first tokens of :func:`plain_tokens`.
+
+    Args:
+        limit: how many, without those of beginning, end and padding.
+
+    Raises:
+        ValueError: the encoder takes texts of any length in one piece.
+    """
+    found, empty = (plain_tokens(clip, words, return_word_ids=True) for words in (text, ""))
+    return {name: _cut(chunks, *empty[name], limit) for name, chunks in found.items()}
+
+
+def _cut(chunks: list[list[tuple]], empty: list[tuple], limit: int) -> list[list[tuple]]:
+    """Chunks of (token, weight, number of its word or 0) with the first ``limit`` words' tokens, as (token, weight).
+
+    Args:
+        empty: chunk of an empty text: beginning, end, padding.
+    """
+    if any(len(chunk) != len(empty) for chunk in chunks):
+        raise ValueError("caption_limit is for text encoders that take texts in chunks of one length, as CLIP does.")
+    words = [entry for chunk in chunks for entry in chunk if entry[2]][:limit]
+    begin = next((place for place, entry in enumerate(chunks[0]) if entry[2]), 0)
+    room = len(empty) - begin - 1
+    parts = [words[place : place + room] for place in range(0, max(1, len(words)), room)]
+    rebuilt = [empty[:begin] + part + empty[begin : len(empty) - len(part)] for part in parts]
+    return [[entry[:2] for entry in chunk] for chunk in rebuilt]
 
 
 @torch.no_grad()
-def encode_text(clip: comfy.sd.CLIP, text: str) -> Tensors:
+def encode_text(clip: comfy.sd.CLIP, text: str, limit: int = 0) -> Tensors:
     """``text`` ``[tokens, width]`` and, where the encoder has one, ``pooled`` ``[P]``, as CLIPTextEncode makes them of
-    plain text."""
-    ((embedding, extra),) = clip.encode_from_tokens_scheduled(plain_tokens(clip, text))
+    plain text.
+
+    Args:
+        limit: tokens after which the text is cut; 0 takes all of it.
+    """
+    tokens = cut_tokens(clip, text, limit) if limit else plain_tokens(clip, text)
+    ((embedding, extra),) = clip.encode_from_tokens_scheduled(tokens)
     pooled = extra.get("pooled_output")
     return {"text": embedding[0]} | ({} if pooled is None else {"pooled": pooled[0]})
 
 
-@torch.no_grad()
 def encode_picture(vae: comfy.sd.VAE, pixels: Tensor) -> Tensor:
     """``[H, W, 3]`` -> the latent's most probable value ``[C, h, w]``, as VAEEncode makes it, not yet scaled."""
-    return vae.encode(pixels[None])[0]
+    image = pixels[None]
+    room = vae.memory_used_encode(image.movedim(-1, 1).shape, vae.vae_dtype)
+    comfy.model_management.load_models_gpu([vae.patcher], memory_required=room)
+    with torch.inference_mode():  # ComfyUI needs it for tiles, which it takes where memory is short
+        latent = vae.encode(image)[0]  # the VAE is loaded: weights that moved in here could not be trained through
+    return latent.clone()
 
 
 def clip_fingerprint(clip: comfy.sd.CLIP) -> str:

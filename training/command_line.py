@@ -27,7 +27,7 @@ from .observer import Observer, TrainingStopped
 from .processes import is_main
 from .run import Run, own_size, train_on_pictures
 from .score_set import Scorer, score_dataset
-from .settings import RunSettings
+from .settings import RECIPES, RunSettings
 from .table import ScoredTable
 
 INTERRUPTED = 130  # exit status of a shell's commands after Ctrl-C
@@ -98,7 +98,7 @@ def _settings(arguments: argparse.Namespace) -> tuple[dict, str]:
     if file:
         given, origin = parse_mapping(file.read_bytes(), file.name), f"{file.name} and --set"
     lines = "\n".join(entry.replace("=", ": ", 1) for entry in arguments.set)
-    return given | parse_mapping(lines, "--set"), origin
+    return RECIPES[arguments.recipe] | given | parse_mapping(lines, "--set"), origin
 
 
 def _load_models(checkpoint: str, embedded: Mapping[str, Callable[[], tuple]]) -> Models:

@@ -31,6 +31,7 @@ from ..pictures.cropping import bucket_sizes, centre_crop, nearest_bucket, other
 from ..pictures.distortions import distort_randomly
 from ..pictures.reading import Picture, captioned
 from .cache import SYNTAX, Cache, Tensors, clip_fingerprint, encode_picture, encode_text, fingerprint, vae_fingerprint
+from .latents import check_latents, encode_deviation, scaled
 from .observer import Observer, Silent, TrainingStopped
 from .processes import any_of_all, share
 from .settings import DataSettings
@@ -86,6 +87,7 @@ class TrainingSet(Dataset):
         self.table, self.models, self.settings, self.seed = table, models, settings, seed
         self.variants = settings.variants if settings.drawn else 1
         _check_drawing(table, settings, models.iqa_model)
+        check_latents(models.vae, settings.latents)
         chosen, self.notes = captioned(pictures)
         self.pictures, rows = _with_scores(*_match(chosen, table), table, settings)
         self.metadata, self.mean, self.std = _described(table, settings, len(rows))
@@ -107,11 +109,11 @@ class TrainingSet(Dataset):
     def __getitem__(self, index: int) -> dict:
         number, variant = divmod(index, self.variants)
         item = self._item(number, variant)
-        scale = self.models.model.model.process_latent_in
+        latents = scaled(item, self.models.model.model.process_latent_in)
         raw = item["features"] if self.settings.drawn else self.values[number]
         text = self._text(self.pictures[number].caption)
         quality = self.standardise(raw.float())
-        return {**text, "latent": scale(item["latent"].float()), "quality": quality, "size": item["size"]}
+        return {**text, **latents, "quality": quality, "size": item["size"]}
 
     @property
     def prepared(self) -> bool:
@@ -145,16 +147,19 @@ class TrainingSet(Dataset):
 
     def _text(self, caption: str) -> Tensors:
         # version 0.1.0 kept captions with weights, so those with any have a name of their own
-        kind = "plain text" if any(sign in caption for sign in SYNTAX) else "text"
-        return self.cache.get((kind, self._clip_id, caption), lambda: encode_text(self.models.clip, caption))
+        kind, limit = "plain text" if any(sign in caption for sign in SYNTAX) else "text", self.settings.caption_limit
+        parts = (kind, self._clip_id, caption, *([limit] if limit else []))
+        return self.cache.get(parts, lambda: encode_text(self.models.clip, caption, limit))
 
     def _item(self, number: int, variant: int) -> Tensors:
-        """``latent``, ``size`` and for drawn variants ``features``."""
+        """``latent``, ``size``, for sampled latents ``deviation``, and for drawn variants ``features``."""
         picture, settings = self.pictures[number], self.settings
         state = picture.file.stat()
         file = (picture.key, state.st_size, state.st_mtime_ns, picture.offset)
         drawn = (variant, self.seed, settings.distortion_rate, settings.other_crop, self._iqa_id)
         parts = ("picture", self._vae_id, file, self._size(number), drawn if settings.drawn else ())
+        # by name where it is no default, so that caches of version 0.1.0 stay valid
+        parts += tuple(sorted({settings.interpolation, settings.latents} & {"bilinear", "sample"}))
         return self.cache.get(parts, lambda: self._make(number, variant))
 
     def _make(self, number: int, variant: int) -> Tensors:
@@ -163,13 +168,15 @@ class TrainingSet(Dataset):
         height, width = pixels.shape[:2]
         if self._scored_sizes[number].tolist() != [width, height]:
             raise ValueError(f"{picture.key} is no longer the picture that was scored; score the set again.")
-        pixels = scale_to_cover(pixels, size)
+        pixels = scale_to_cover(pixels, size, settings.interpolation)
         generator = torch.Generator().manual_seed(_seed(self.seed, picture.key, variant))
         if settings.distortion_rate:
             image = pixels.movedim(-1, 0)[None]
             pixels = distort_randomly(image, 1 - settings.distortion_rate, generator)[0][0].movedim(0, -1)
         crop, corner = centre_crop(pixels, size)
         made = {"latent": encode_picture(self.models.vae, crop), "size": torch.tensor([height, width, *corner, *size])}
+        if settings.latents == "sample":
+            made["deviation"] = encode_deviation(self.models.vae, crop)
         if settings.drawn:
             made["features"] = self._features(other_crop(pixels, generator) if settings.other_crop else crop)
         return made

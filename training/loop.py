@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import comfy.model_management
@@ -16,11 +16,12 @@ from ..adapter.checkpoint import save_adapter
 from ..adapter.sites import family, sites
 from ..optional import needed
 from .memory import TrainingOutOfMemory, memory_errors
-from .objective import Objective, recomputed_blocks
+from .objective import Objective, check_weighting, recomputed_blocks
 from .observer import Observer, TrainingStopped
 from .settings import TrainingSettings
-from .state import CHECKPOINT, LossLog, TrainingState, has_checkpoint
+from .state import CHECKPOINT, TrainingState, has_checkpoint
 from .stream import Batch, ItemStream, TrainingData
+from .tracking import check_tracker, chosen_tracker, tracked
 from .trainable import TrainableAdapter
 
 RESULT, KEPT = "adapter.safetensors", "adapters"  # of a run's folder: the last adapter, and a folder of earlier ones
@@ -48,7 +49,7 @@ def train(
         model: ComfyUI model with a UNet. It is frozen; its weights and patches stay as they are.
         data: what is learnt.
         settings: of the run; those of a resumed run must be the same, but for more steps.
-        folder: receives ``checkpoint.pt`` and the one before, ``loss.jsonl``, TensorBoard's logs, ``adapters/`` and,
+        folder: receives ``checkpoint.pt`` and the one before, ``loss.jsonl``, logs of the tracker, ``adapters/`` and,
             also of a run that is stopped, ``adapter.safetensors``.
         observer: sees every step and may stop the run. When it (or ComfyUI, inside a forward) raises to cancel the
             run, checkpoint and adapter are written first.
@@ -63,11 +64,12 @@ def train(
         TrainingStopped: the observer said so; checkpoint and adapter have been written.
         OSError: a checkpoint could not be written; the one before is kept.
         TrainingDiverged: NaN or infinity; the last checkpoint is kept.
+        ImportError: the tracker is not installed.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with torch.inference_mode(False), torch.enable_grad():
-        check(model, data)
+        check(model, data, settings)
         with memory_errors("training", LESS_MEMORY):
             run = _Run(model, data, settings, folder, initial)
             run.go(observer or Observer())
@@ -83,15 +85,14 @@ class _Run:
     ):
         with needed("accelerate"):
             from accelerate import Accelerator
-            from accelerate.utils import is_tensorboard_available
         self.settings, self.folder, self.metadata = settings, folder, data.metadata
         self.accelerator = Accelerator(
             cpu=model.load_device.type == "cpu",
             mixed_precision="no",  # `precision` decides, whatever accelerate's own configuration says
-            log_with="tensorboard" if is_tensorboard_available() else None,
+            log_with=chosen_tracker(settings.tracker),
             project_dir=folder,
         )
-        self.objective = Objective(model, settings.precision)
+        self.objective = Objective(model, settings.precision, settings.min_snr_gamma)
         unet, quality_width = self.objective.unet, len(data.items[0]["quality"])
         if initial is None:
             adapter = TrainableAdapter.from_unet(unet, quality_width, settings)
@@ -116,12 +117,13 @@ class _Run:
         if main and self.about_schedule:
             observer.note(self.about_schedule)
         recomputing = recomputed_blocks if self.settings.gradient_checkpointing else contextlib.nullcontext
-        with recomputing(self.objective.unet), self._log() as log, contextlib.closing(self._batches()) as batches:
+        log = tracked(self.accelerator, self.folder, self.settings, self.state.step)
+        with recomputing(self.objective.unet), log as note, contextlib.closing(self._batches()) as batches:
             try:
                 while self.state.step < self.settings.steps:
                     rate, loss = self.state.learning_rate, self._gradients(batches)
                     self.state.update()
-                    log(self.state.step, loss, rate)
+                    note(self.state.step, loss, rate)
                     if main:
                         observer.step(self.state.step, loss)
                         self._write_what_is_due()
@@ -134,6 +136,11 @@ class _Run:
                 self._keep()
                 raise
             self._keep()
+        if main and self.state.skipped:
+            observer.note(
+                f"{self.state.skipped} of {self.state.step} steps changed nothing, for their gradients were too large "
+                "for float16; a few are usual."
+            )
 
     def _gradients(self, batches: Iterator[Batch]) -> float:
         """Set the gradients of one step; returns the loss, the mean over all processes.
@@ -151,12 +158,14 @@ class _Run:
                 device = self.objective.device
                 keys_values = self.forward(batch.quality.to(device), batch.keep.to(device))
                 loss = self.objective.loss(keys_values, batch) / count
-                loss.backward()
+                self.state.scaler.scale(loss).backward()
             total += loss.detach()
+        self.state.scaler.unscale_(self.state.optimizer)
         largest = self.settings.gradient_clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.state.adapter.parameters(), largest)
         mean = self.accelerator.reduce(total, "mean")
-        if not (mean.isfinite() and norm.isfinite()):
+        skipping = self.state.may_skip and not norm.isfinite()
+        if not (skipping or (mean.isfinite() and norm.isfinite())):
             self._refuse(mean.item(), norm.item())
         return mean.item()
 
@@ -202,33 +211,18 @@ class _Run:
             self._save()
             save_adapter(self.adapter(), self.folder / RESULT)
 
-    @contextlib.contextmanager
-    def _log(self) -> Iterator[Callable[[int, float, float], None]]:
-        """Loss and learning rate of every step into ``loss.jsonl`` and TensorBoard, from the main process."""
-        if not self.accelerator.is_main_process:
-            yield lambda step, loss, rate: None
-            return
-        file = LossLog(self.folder, self.state.step)
-        self.accelerator.init_trackers("logs", init_kwargs={"tensorboard": {"purge_step": self.state.step + 1}})
 
-        def write(step: int, loss: float, rate: float) -> None:
-            file.write(step=step, loss=loss, learning_rate=rate)
-            self.accelerator.log({"loss": loss, "learning_rate": rate}, step)
+def check(model: ModelPatcher, data: TrainingData, settings: TrainingSettings) -> None:
+    """Refuse data that the model or the metadata cannot take, by its first item, and settings that cannot be met.
 
-        try:
-            yield write
-        finally:
-            file.close()
-            for tracker in self.accelerator.trackers:  # end_training would end the processes' connection, too
-                tracker.finish()
-
-
-def check(model: ModelPatcher, data: TrainingData) -> None:
-    """Refuse data that the model or the metadata cannot take, by its first item, before work starts.
+    It is for before any work.
 
     Raises:
         ValueError: it cannot, or the model has no cross-attention.
+        ImportError: a package that the settings ask for is missing.
     """
+    check_tracker(settings.tracker)
+    check_weighting(model, settings.min_snr_gamma)
     if not len(data.items):
         raise ValueError("The training set is empty.")
     base = model.model

@@ -10,7 +10,7 @@ import torch
 from comfy.ldm.modules.attention import SpatialTransformer, attention_pytorch
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from comfy.model_patcher import ModelPatcher
-from comfy.model_sampling import ModelSamplingContinuousEDM
+from comfy.model_sampling import EPS, ModelSamplingContinuousEDM
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -22,7 +22,7 @@ from ..inference_mode import leave_inference_mode
 from .stream import Batch
 
 PLAN = "iqa_adapter_training_plan"  # key of transformer_options: K', V' of the forward
-DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float16": torch.float16}
 
 
 class Objective:
@@ -33,13 +33,15 @@ class Objective:
 
     Args:
         patcher: a ComfyUI model with a UNet. Its weights are frozen (``requires_grad=False``) and loaded on its device.
-        precision: in which the UNet computes: ``auto``, ``bfloat16`` or ``float32``.
+        precision: in which the UNet computes: ``auto``, ``bfloat16``, ``float32`` or ``float16``.
+        min_snr_gamma: see :func:`min_snr_weights`; 0 weighs all noise levels alike.
 
     Raises:
         ValueError: the model is no UNet with cross-attention.
     """
 
-    def __init__(self, patcher: ModelPatcher, precision: str):
+    def __init__(self, patcher: ModelPatcher, precision: str, min_snr_gamma: float = 0.0):
+        self.min_snr_gamma = min_snr_gamma
         self.sites = sites(patcher.get_model_object("diffusion_model"))
         self.device = patcher.load_device
         self.dtype = _fastest(self.device) if precision == "auto" else DTYPES[precision]
@@ -85,7 +87,10 @@ class Objective:
         denoised = self.model.apply_model(noisy, sigma, transformer_options=options, **conditioning)
         one = noisy.new_ones(len(noisy), 1, 1, 1)
         slope = sampling.calculate_denoised(sigma, one, torch.zeros_like(one))
-        return ((denoised - latents) / slope).square().mean()
+        squares = ((denoised - latents) / slope).square()
+        if self.min_snr_gamma:
+            squares = squares * min_snr_weights(sigma.view_as(slope), slope, self.min_snr_gamma)
+        return squares.mean()
 
     def _conditioning(self, conditionings: list[dict], noise: Tensor) -> dict[str, Tensor]:
         """Arguments of ``apply_model`` from those of ``extra_conds``, joined as ComfyUI joins conditionings."""
@@ -140,6 +145,38 @@ def noise_levels(sampling: nn.Module, quantiles: Tensor) -> Tensor:
         return sampling.sigma(first + (last - first) * quantiles.float().to(first.device))
     table = sampling.sigmas
     return table[(quantiles * len(table)).long().to(table.device)]
+
+
+def min_snr_weights(sigma: Tensor, slope: Tensor, gamma: float) -> Tensor:
+    """Weights of the squared error of a model's own prediction F (Hang et al. 2023, arXiv 2303.09556).
+
+    The error of the denoised latent counts ``min(SNR, gamma)`` times, where ``SNR = 1 / sigma^2``, and that of F is it
+    over c. So the weights are ``min(SNR, gamma) c^2``: ``min(SNR, gamma) / SNR`` of a model that predicts noise,
+    ``min(SNR, gamma) / (SNR + 1)`` of one that predicts v.
+
+    Args:
+        sigma: ``[N, ...]`` noise levels, of latents with variance 1 that are not scaled down as noise is added.
+        slope: c of them.
+    """
+    return sigma.pow(-2).clamp(max=gamma) * slope.square()
+
+
+def check_weighting(patcher: ModelPatcher, min_snr_gamma: float) -> None:
+    """Refuse min-SNR weighting where SNR is not ``1 / sigma^2``.
+
+    Raises:
+        ValueError: says so.
+    """
+    sampling = patcher.get_model_object("model_sampling")
+    if min_snr_gamma and not (isinstance(sampling, EPS) and sampling.sigma_data == 1):
+        raise ValueError(
+            f"min_snr_gamma {min_snr_gamma:g} is for models that predict noise or v, and this one ({_names(sampling)}) "
+            "does neither. Leave min_snr_gamma at 0."
+        )
+
+
+def _names(sampling: nn.Module) -> str:
+    return ", ".join(base.__name__ for base in type(sampling).__bases__)
 
 
 @contextmanager

@@ -64,8 +64,6 @@ class RunRecord:
         cls, items: TrainingSet, settings: RunSettings, samples_per_step: int, initial: Adapter | None, folder: Path
     ) -> RunRecord:
         """Of a run that is about to begin, or to go on, in ``folder``."""
-        groups = (settings.training, settings.data, settings.samples)
-        chosen = {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
         models, contents = items.models, items.table.contents
         columns = ", ".join(settings.data.metrics or contents.models)
         digests = {
@@ -84,7 +82,7 @@ class RunRecord:
         }
         start = identity.of_adapter(initial) if initial is not None else ""
         pictures = identity.of_pictures(items.pictures, _read_pictures(folder))
-        return cls(_plain(chosen), learnt, digests, start, pictures, pack_version())
+        return cls(_plain(settings.by_name()), learnt, digests, start, pictures, pack_version())
 
     def write(self, folder: Path) -> None:
         """Into the run's folder; pictures first, for they are read beside a record only."""
@@ -135,7 +133,7 @@ def _different_settings(before: RunRecord, now: RunRecord) -> list[str]:
     free = FREE | SHOWN | WITH_DATA
     if before.settings.get("buckets"):
         free = free - ORDER
-    was = {name: before.settings.get(name, value) for name, value in now.settings.items()}  # newer ones had defaults
+    was = _plain(RunSettings.from_mapping({}, "the defaults").by_name()) | before.settings  # newer ones had defaults
     return [f"{name} {was[name]!r}, now {value!r}" for name, value in now.settings.items()
             if name not in free and was[name] != value]  # fmt: skip
 

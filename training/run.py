@@ -89,7 +89,7 @@ def train_on_pictures(
         seed, cache = settings.training.seed, run.folder.parent / CACHE
         items = TrainingSet(pictures, table, models, settings.data, cache, seed)
         data = TrainingData(items, items.metadata, items.empty_text)
-        check(models.model, data)
+        check(models.model, data, settings.training)
     if run.initial is not None:  # reports what does not fit
         TrainableAdapter.from_adapter(run.initial, models.model.model.diffusion_model, len(items[0]["quality"]))
     with _locked(run):

@@ -1,17 +1,22 @@
 """What a training run is told. Everything that is known of a setting stands in its line here; the checks, the help of
 ``iqa.py train`` and its commented YAML are made from them.
 
-Rates, optimiser, weight decay, drops and tokens are those of arXiv 2412.01794.
+Rates, optimiser, weight decay, drops and tokens are those of arXiv 2412.01794; docs/recipe.md lists what differs from
+its public training script, and why.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from .checked_settings import Checked, make_settings, setting, to_commented_yaml, to_help
 
 PROJECTIONS = ("linear", "mlp")
-PRECISIONS = ("auto", "bfloat16", "float32")
+PRECISIONS = ("auto", "bfloat16", "float32", "float16")
+TRACKERS = ("auto", "none", "tensorboard", "wandb")
+LATENTS = ("mode", "sample")
+INTERPOLATIONS = ("bicubic", "bilinear")
 MANY_STEPS = 10_000_000
 
 
@@ -29,7 +34,7 @@ class TrainingSettings(Checked):
     )  # fmt: skip
     batch_size: int = setting(
         8, "pictures per forward and process; times gradient_accumulation and processes, those of a step",
-        unit="pictures", least=1, most=4096, paper="40 per step in all",
+        unit="pictures", least=1, most=4096, paper="320 per step in all: 8 on each of 40 GPUs",
     )  # fmt: skip
     gradient_accumulation: int = setting(1, "forwards per step, for less memory at the same step", least=1, most=4096)
     learning_rate: float = setting(1e-4, "learning rate of AdamW up to late_from", above=0, most=1, paper="1e-4")
@@ -51,22 +56,39 @@ class TrainingSettings(Checked):
         "where fine detail is decided",
         above=0, most=10, paper="1",
     )  # fmt: skip
+    min_snr_gamma: float = setting(
+        0.0,
+        "min-SNR weighting (arXiv 2303.09556) of models that predict noise or v: the error of the denoised latent "
+        "counts min(SNR, gamma) times, 5 is usual; 0 weighs the model's own prediction evenly",
+        least=0, most=1000, paper="0",
+    )  # fmt: skip
+    noise_offset: float = setting(
+        0.0,
+        "standard deviation of what is added to the noise of a channel, the same at every place, so that mean "
+        "brightness and colour are learnt, too; 0.05 to 0.1 is usual",
+        least=0, most=1, paper="0",
+    )  # fmt: skip
     quality_drop: float = setting(0.01, "share of items without quality input", least=0, most=1, paper="0.01")
     text_drop: float = setting(0.05, "share of items without text", least=0, most=1, paper="0.05")
     both_drop: float = setting(0.01, "share of items without either", least=0, most=1, paper="0.01")
     tokens: int = setting(2, "quality tokens per picture", least=1, most=256, paper="2")
-    projection: str = setting("linear", "from quality input to tokens", choices=PROJECTIONS)
-    use_flag: bool = setting(False, "append a constant 1 to the quality input")
-    positional_octaves: int = setting(0, "octaves of a positional encoding of the input; 0 for none", least=0, most=32)
+    projection: str = setting("linear", "from quality input to tokens", choices=PROJECTIONS, paper="linear")
+    mlp_width: int = setting(128, "hidden width of the projection mlp", least=1, most=8192, paper="128")
+    use_flag: bool = setting(
+        False, "append a constant 1 to the quality input", paper="false; the default of its script is true"
+    )
+    positional_octaves: int = setting(
+        0, "octaves of a positional encoding of the input; 0 for none", least=0, most=32, paper="0"
+    )
     precision: str = setting(
         "auto",
-        "in which the frozen UNet computes: auto is bfloat16 where ComfyUI finds it fast on the device; the adapter "
-        "and its optimiser are float32",
-        choices=PRECISIONS, paper="float16",
+        "in which the frozen UNet computes: auto is bfloat16 where ComfyUI finds it fast on the device, else float32; "
+        "float16, with a scaled loss, is for GPUs without bfloat16; the adapter and its optimiser are float32",
+        choices=PRECISIONS, paper="bfloat16",
     )  # fmt: skip
     gradient_checkpointing: bool = setting(False, "recompute the UNet's blocks: less memory, about a third slower")
     ema_decay: float = setting(
-        0.0, "decay per step of the averaged weights that become the result; 0 for none", least=0, below=1
+        0.0, "decay per step of the averaged weights that become the result; 0 for none", least=0, below=1, paper="0"
     )
     seed: int = setting(
         0, "seed of the first projection, the order of the data, noise and drops", least=0, most=2**32 - 1
@@ -85,6 +107,12 @@ class TrainingSettings(Checked):
         0, "threads that read prepared pictures ahead, per process; 0 reads between steps",
         least=0, most=256,
     )  # fmt: skip
+    tracker: str = setting(
+        "auto",
+        "where loss and learning rate go beside loss.jsonl: auto is TensorBoard where it is installed; wandb needs an "
+        "account, or WANDB_MODE=offline",
+        choices=TRACKERS, paper="tensorboard",
+    )  # fmt: skip
 
     def __post_init__(self):
         super().__post_init__()
@@ -92,11 +120,9 @@ class TrainingSettings(Checked):
             raise ValueError("Training settings: quality_drop, text_drop and both_drop must not add up to more than 1.")
 
     @property
-    def mlp_width(self) -> int:
-        """Hidden width of the projection; 0 for the linear one."""
-        from ..adapter.projection import MLP_WIDTH  # torch takes seconds, and the help reads this file
-
-        return MLP_WIDTH if self.projection == "mlp" else 0
+    def hidden_width(self) -> int:
+        """Of the projection; 0 for the linear one."""
+        return self.mlp_width if self.projection == "mlp" else 0
 
     def learning_rate_at(self, step: int) -> float:
         """Planned learning rate of a step, counted from 0."""
@@ -119,6 +145,20 @@ class DataSettings(Checked):
     bucket_step: int = setting(
         64, "sides of buckets are multiples of it", unit="pixels", least=8, most=4096, multiple_of=8
     )
+    interpolation: str = setting(
+        "bicubic", "how training pictures are scaled to their size, in both cases antialiased",
+        choices=INTERPOLATIONS, paper="bilinear",
+    )  # fmt: skip
+    latents: str = setting(
+        "mode",
+        "mode takes the VAE's most probable latent of a picture; sample draws one from its distribution at every step, "
+        "for which each picture is encoded twice",
+        choices=LATENTS, paper="sample",
+    )  # fmt: skip
+    caption_limit: int = setting(
+        0, "tokens after which a caption is cut; 0 takes the whole caption, in chunks, as ComfyUI takes prompts",
+        unit="tokens", least=0, most=10_000, paper="75, which with beginning and end are 77",
+    )  # fmt: skip
     cache: bool = setting(True, "keep latents and text embeddings on disk (float16); else they are made at every step")
     metrics: tuple = setting((), "columns of the table, in order; all of them if empty")
     variants: int = setting(
@@ -163,6 +203,16 @@ class SampleSettings(Checked):
         self._require("sample_targets", bool(self.sample_targets), "a list of percentiles, 0 to 100")
 
 
+PAPER = {  # what differs from the defaults in the way of arXiv 2412.01794; docs/recipe.md gives the reasons
+    "steps": 24_000,
+    "late_from": 1.0,
+    "precision": "bfloat16",
+    "interpolation": "bilinear",
+    "latents": "sample",
+    "caption_limit": 75,
+}
+RECIPES = {"default": {}, "paper": PAPER}
+
 GROUPS = {
     "How the adapter learns": TrainingSettings,
     "How pictures become training items": DataSettings,
@@ -186,6 +236,10 @@ class RunSettings:
             ValueError: an unknown setting, or one out of its range.
         """
         return cls(*make_settings(given, origin, TrainingSettings, DataSettings, SampleSettings))
+
+    def by_name(self) -> dict:
+        groups = (self.training, self.data, self.samples)
+        return {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
 
 
 def settings_help() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 import logging
 import math
 import zipfile
@@ -13,17 +12,17 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from typing_extensions import TypedDict
 
-from ..files import parse_json, read_tensors, shown, write_text, write_torch
+from ..files import read_tensors, shown, write_torch
 from .settings import TrainingSettings
 from .trainable import TrainableAdapter
 
-CHECKPOINT, PREVIOUS, LOSSES = "checkpoint.pt", "checkpoint.previous.pt", "loss.jsonl"
+CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 FREE = {  # settings that a run which goes on may change; the product of the last two with the processes must stay
-    "steps", "warm_restart", "checkpoint_interval", "adapter_interval", "sample_interval", "workers",
+    "steps", "warm_restart", "checkpoint_interval", "adapter_interval", "sample_interval", "workers", "tracker",
     "gradient_checkpointing", "batch_size", "gradient_accumulation",
 }  # fmt: skip
+SMALLEST_SCALE = 1.0  # of a loss in float16; below it, small gradients would vanish
 WAYS_ON = "choose another name, or begin again with --anew (in the node: anew)."
 ADVICE = f"Use those again, {WAYS_ON}"
 
@@ -35,6 +34,11 @@ class TrainingState:
         adapter: learns in place.
         settings: of the run.
         samples_per_step: items of a step, of all processes together.
+
+    Attributes:
+        scaler: multiplies the loss of a float16 model, so that small gradients are not rounded to 0; does nothing
+            otherwise.
+        skipped: steps so far without an update, for their gradients were too large for float16.
     """
 
     def __init__(self, adapter: TrainableAdapter, settings: TrainingSettings, samples_per_step: int):
@@ -43,7 +47,9 @@ class TrainingState:
             adapter.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.average = copy.deepcopy(adapter).requires_grad_(False) if settings.ema_decay else None
-        self.step = 0
+        device = adapter.weight.device.type
+        self.scaler = torch.amp.GradScaler(device, enabled=settings.precision == "float16")
+        self.step = self.skipped = 0
         self._has_fallen = False  # the learning rate, before this process went on
 
     @property
@@ -59,14 +65,23 @@ class TrainingState:
         return self.settings.learning_rate_at(self.step)
 
     def update(self) -> None:
-        """One step with the gradients that the adapter has."""
+        """One step with the gradients that the adapter has; none where they are not finite in float16."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
-        self.optimizer.step()
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        if self.average is not None:
+        if self.scaler.get_scale() < scale:
+            self.skipped += 1
+        elif self.average is not None:
             self._average()
+
+    @property
+    def may_skip(self) -> bool:
+        """Gradients that are not finite may be finite with a smaller scale."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() > SMALLEST_SCALE
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -86,6 +101,8 @@ class TrainingState:
             "settings": self._fixed(),
             "samples_per_step": self.samples_per_step,
             "optimizer": self.optimizer.state_dict(),
+            "scaler": _scale_of(self.scaler.state_dict()),
+            "skipped": self.skipped,
             **{name: module.state_dict() for name, module in self._modules().items()},
         }
         path = folder / CHECKPOINT
@@ -130,6 +147,9 @@ class TrainingState:
             raise _damaged(folder, [CHECKPOINT]) from error
         try:
             self.optimizer.load_state_dict(state["optimizer"])
+            if self.scaler.is_enabled():
+                self.scaler.load_state_dict(self.scaler.state_dict() | _scale_of(state["scaler"]))
+                self.skipped = int(state["skipped"])
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise _damaged(folder, [CHECKPOINT]) from error
         for weight, moments in self.optimizer.state.items():
@@ -159,6 +179,12 @@ class TrainingState:
 
     def _fixed(self) -> dict:
         return {name: value for name, value in dataclasses.asdict(self.settings).items() if name not in FREE}
+
+
+def _scale_of(scaler: dict) -> dict:
+    """What changes of a scaler's state: the scale, and the steps since it was last changed."""
+    kinds = {"scale": float, "_growth_tracker": int}
+    return {name: kind(scaler[name]) for name, kind in kinds.items()} if scaler else {}
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -235,40 +261,3 @@ def _check_sums(path: Path) -> None:
             raise ValueError(f"{path} is compressed, as torch does not write it.")  # it may unfold for hours
         if damaged := archive.testzip():
             raise ValueError(f"{damaged} of {path} is damaged.")
-
-
-class LossLog:
-    """``loss.jsonl``: one JSON object per step; a resumed run continues it after its checkpoint's step."""
-
-    def __init__(self, folder: Path, step: int):
-        path = folder / LOSSES
-        lines = _lines(path)[:step] if path.is_file() else []
-        write_text(path, "".join(lines))
-        self._file = path.open("a", buffering=1, encoding="utf-8")
-
-    def write(self, **values: float) -> None:
-        self._file.write(json.dumps(values) + "\n")
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def read_losses(folder: Path) -> tuple[list[int], list[float]]:
-    """Steps and losses of a run so far.
-
-    Raises:
-        ValueError: a line is none of a run.
-    """
-    entries = [parse_json(line, _Loss, folder / LOSSES) for line in _lines(folder / LOSSES)]
-    return [entry["step"] for entry in entries], [entry["loss"] for entry in entries]
-
-
-class _Loss(TypedDict):
-    step: int
-    loss: float  # NaN where a training diverged
-
-
-def _lines(path: Path) -> list[str]:
-    """Whole lines; a process that is killed may leave half of one."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    return [line for line in lines if line.endswith("\n")]

@@ -67,6 +67,7 @@ class ItemStream:
         dataset: map-style; its items are mappings with ``latent`` ``[C, H, W]``, scaled by the model's latent format,
             ``text`` ``[tokens, width]``, optionally ``pooled`` ``[P]``, ``quality`` ``[m]``, and optionally ``size``:
             height, width, crop top, crop left, target height, target width in pixels (SDXL's size conditioning).
+            Where there is a ``deviation`` ``[C, H, W]``, every position draws its latent anew, around ``latent``.
             If it has an attribute ``buckets``, ``[items]`` numbers of the groups of equal size, every batch comes from
             one group; what a group lacks to whole batches is taken from it again. The order then depends on
             ``batch_size``, too. If it has an attribute ``prepared`` that is False, making an item needs models, so
@@ -86,13 +87,17 @@ class ItemStream:
             raise ValueError(f"Item {index} of the training set has a quality input that is NaN or infinite.")
         generator = torch.Generator().manual_seed(self._seed(1, position))
         quantile, drop = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
-        noise = torch.randn(item["latent"].shape, generator=generator)
-        settings = self.settings
+        latent, settings = item["latent"].float(), self.settings
+        noise = torch.randn(latent.shape, generator=generator)
+        if settings.noise_offset:
+            noise += settings.noise_offset * torch.randn(len(latent), 1, 1, generator=generator)
+        if "deviation" in item:
+            latent = latent + item["deviation"].float() * torch.randn(latent.shape, generator=generator)
         drop_both = drop < settings.both_drop
         drop_quality = drop_both or drop < settings.both_drop + settings.quality_drop
         drop_text = drop_both or 0 <= drop - settings.both_drop - settings.quality_drop < settings.text_drop
         return {
-            "latent": item["latent"].float(),
+            "latent": latent,
             "noise": noise,
             "quantile": quantile**settings.timestep_power,
             "quality": item["quality"].float(),

@@ -46,7 +46,7 @@ class TrainableAdapter(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             projection = QualityProjection(
-                encoding.width(quality_width), settings.tokens, found[0].context_width, settings.mlp_width
+                encoding.width(quality_width), settings.tokens, found[0].context_width, settings.hidden_width
             )
         return cls(encoding, projection, [weight for site in found for weight in site.initial_weights()])
 
@@ -87,4 +87,3 @@ class TrainableAdapter(nn.Module):
         flag, octaves = self.encoding.use_flag, self.encoding.octaves
         metadata = dataclasses.replace(metadata, use_flag=flag, positional_octaves=octaves)
         return Adapter(name, metadata, projection, layers)
-

@@ -21,7 +21,7 @@ from iqa_adapter.files import WrongFile, write_json, write_tensors
 from iqa_adapter.iqa_models import features, matlab, weights
 from iqa_adapter.nodes import loaders, schema
 from iqa_adapter.quickstart.model import make_unet
-from iqa_adapter.training import cache, checked_settings, state, table
+from iqa_adapter.training import cache, checked_settings, state, table, tracking
 from iqa_adapter.training.settings import RunSettings, TrainingSettings
 from iqa_adapter.training.trainable import TrainableAdapter
 
@@ -275,15 +275,15 @@ def test_hostile_checkpoints(run, change, tmp_path):
 
 def test_a_log_whose_last_line_is_cut(tmp_path):
     (tmp_path / "loss.jsonl").write_text('{"step": 1, "loss": 0.5}\n{"step": 2, "loss": NaN}\n{"step": 3, "lo')
-    steps, losses = state.read_losses(tmp_path)
+    steps, losses = tracking.read_losses(tmp_path)
     assert steps == [1, 2] and losses[0] == 0.5 and np.isnan(losses[1])
-    log = state.LossLog(tmp_path, 5)
+    log = tracking.LossLog(tmp_path, 5)
     log.write(step=3, loss=0.25)
     log.close()
-    assert state.read_losses(tmp_path)[0] == [1, 2, 3]
+    assert tracking.read_losses(tmp_path)[0] == [1, 2, 3]
     (tmp_path / "loss.jsonl").write_text('{"step": 1}\n')
     with pytest.raises(ValueError, match=r"loss\.jsonl cannot be understood"):
-        state.read_losses(tmp_path)
+        tracking.read_losses(tmp_path)
 
 
 def test_truncated_cache_entries_are_made_again(tmp_path):
