@@ -16,6 +16,7 @@ from types import ModuleType
 DESCRIPTION = """Perceptual quality as a condition of text-to-image models.
 
   python iqa.py score photos/ tables/photos --metrics topiq_nr laion_aes
+  python iqa.py score photos/ tables/mos --import mos.csv --key file --columns mos:higher
   python iqa.py train photos/ tables/photos my_adapter --checkpoint sd_xl_base_1.0.safetensors
   python iqa.py convert released.bin models/iqa_adapter/topiq_laion.safetensors --metrics topiq_nr laion_aes
   python iqa.py demo --prompt "a dotted blue heart on beige fabric"
@@ -53,7 +54,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         add(subparser)
         subparser.set_defaults(run=run)
 
-    command(_score_arguments, _train_or_score, "score", "pictures -> table of their scores or activations")
+    command(_score_arguments, _train_or_score, "score", "pictures -> table of their scores, or activations")
     command(_train_arguments, _train_or_score, "train", "pictures and their table -> adapter")
     command(_convert_arguments, _convert, "convert", "any readable adapter file -> .safetensors that says what it is")
     command(_demo_arguments, _demo, "demo", "quality sweep and reference transfer on the embedded model")
@@ -63,18 +64,42 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def _score_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Score pictures into a table; captions are not needed here."
+    parser.description = """Score pictures into a table; captions are not needed here. The same command goes on where
+it was: pictures that came later or were replaced are scored, renamed ones keep their rows, rows of deleted ones are
+dropped.
+
+--import makes a table of scores that you have: opinions of people, a metric of your own, or the paper's files.
+
+  python iqa.py score photos/ tables/mos --import mos.csv --key file --columns mos:higher
+  python iqa.py score photos/ tables/both --import all.parquet --key path --columns sharpness:higher noise:lower
+  python iqa.py score cc3m/ tables/paper --import cc3m.ft --key image_file --columns topiq_nr laion_aes"""
     parser.add_argument("pictures", type=Path, help=PICTURES)
     parser.add_argument("table", type=Path, help="folder of the table, made if there is none")
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument("--metrics", nargs="+", metavar="METRIC", help="for a score-based adapter: names of metrics")
     kind.add_argument("--features", metavar="MODEL", help="for a reference adapter: activations of this IQA model")
+    kind.add_argument(
+        "--import", dest="scores", type=Path, metavar="FILE",
+        help="for a score-based adapter: scores from a CSV, TSV, Parquet or Feather file",
+    )  # fmt: skip
+    parser.add_argument(
+        "--key", default="", metavar="COLUMN",
+        help="of --import: column that names the pictures, with or without folders and ending (default: file_name, "
+        "file, image or the like)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--columns", nargs="+", default=[], metavar="COLUMN:higher",
+        help="of --import: columns of scores, as COLUMN[=NAME][:higher|lower][:technical|aesthetic]: the metric's name "
+        "if it is to have another, which of its scores are the better ones, and what it judges (default: technical). "
+        "Of metrics that --metrics knows the name is enough; METRIC_normalized of the paper's files becomes METRIC in "
+        "its own unit",
+    )  # fmt: skip
     parser.add_argument("--layer", default="", help="of --features (default: the catalogue's)")
     parser.add_argument("--pooling", default="", choices=["", "mean", "max", "mean+std", "none"], help="of --features")
     parser.add_argument(
-        "--resize", "--protocol", dest="resize", default="512", choices=["512", "64", "as is"],
+        "--resize", "--protocol", dest="resize", choices=["512", "64", "as is"],
         help="how pictures are scaled before an IQA model sees them: to 512x512 pixels, as for the released adapters, "
-        "to 64x64, as for the quickstart, or not at all (default: 512)",
+        "to 64x64, as for the quickstart, or not at all (default: 512; of --import: not known)",
     )  # fmt: skip
     parser.add_argument("--shard-size", type=int, default=1000, help="pictures per file of the table (default: 1000)")
 

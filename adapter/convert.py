@@ -51,9 +51,7 @@ def convert(options: argparse.Namespace) -> str:
     origin = options.origin or f"converted from {options.source.name}"
     metadata = dataclasses.replace(adapter.metadata, base_model=base_model, origin=origin)
     save_adapter(dataclasses.replace(adapter, metadata=metadata), options.target, DTYPES[options.dtype])
-    inputs = [
-        metric.name + ("" if metric.known else " (no statistics: z-scores only)") for metric in metadata.metrics
-    ]
+    inputs = [metric.name + ("" if metric.known else " (no statistics: z-scores only)") for metric in metadata.metrics]
     return (
         f"{options.target}: {metadata.kind} adapter for {base_model}, {adapter.tokens} tokens, "
         f"{metadata.iqa_model or ', '.join(inputs)}"

@@ -155,9 +155,7 @@ class Ours:
         ends: list[float] = []
         self.steps += count + 1
         precision = "bfloat16" if self.models[0].load_device.type == "cuda" else "float32"
-        settings = TrainingSettings(
-            steps=self.steps, batch_size=self.task.batch, precision=precision, late_from=1.0
-        )
+        settings = TrainingSettings(steps=self.steps, batch_size=self.task.batch, precision=precision, late_from=1.0)
         train(self.models[0], self.data, settings, self.run, Clock(ends))
         return np.diff(ends).tolist()
 

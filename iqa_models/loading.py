@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from . import catalogue, construction, weights
 from .catalogue import Entry
+from .weights import LoadedFile
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,10 +21,12 @@ class IQAModel:
     Attributes:
         entry: what the catalogue says about it.
         patcher: holds a :class:`ScoringModel`; bring it to its device with ``load_models_gpu``.
+        files: its weights; none for formulas.
     """
 
     entry: Entry
     patcher: ModelPatcher
+    files: tuple[LoadedFile, ...] = ()
 
 
 class ScoringModel(nn.Module):
@@ -74,6 +77,8 @@ def load_iqa_model(name: str, download_if_missing: bool = False) -> IQAModel:
         from .download import download  # requests: only where it is used
 
         files |= {file.name: download(file) for file in absent}
+    loaded = tuple(LoadedFile.at(files[file.name]) for file in entry.weights)
     net = construction.build(entry.name, files, entry.layer.name if entry.layer else "")
     device = comfy.model_management.get_torch_device()
-    return IQAModel(entry, ModelPatcher(ScoringModel(net), device, comfy.model_management.unet_offload_device()))
+    patcher = ModelPatcher(ScoringModel(net), device, comfy.model_management.unet_offload_device())
+    return IQAModel(entry, patcher, loaded)

@@ -150,7 +150,5 @@ def score_images(
     scores = Scores(tuple(entry.name for entry in entries), values, resize)
     progress = progress or comfy.utils.ProgressBar(values.numel())
     for column, model in enumerate(models):
-        values[:, column] = run_in_batches(
-            model, images, model.patcher.model, resize, batch_size, progress, names
-        )
+        values[:, column] = run_in_batches(model, images, model.patcher.model, resize, batch_size, progress, names)
     return scores

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +15,7 @@ import torch
 from ..files import WrongFile, read_tensors, shown
 
 FOLDER = "iqa"  # key of ComfyUI's folder_paths
+BLOCK = 2**22  # bytes read at once
 WRAPPERS = ("params", "state_dict", "model_state_dict", "model")  # under which training scripts store a state dict
 
 
@@ -29,6 +32,45 @@ class WeightFile:
     name: str
     source: str
     sha256: str = ""
+
+
+@dataclass(frozen=True)
+class LoadedFile:
+    """A weight file as it was when a model was loaded from it.
+
+    Attributes:
+        path: where it is.
+        size, time: bytes, and when it was last written, in nanoseconds.
+    """
+
+    path: Path
+    size: int
+    time: int
+
+    @classmethod
+    def at(cls, path: Path) -> LoadedFile:
+        state = path.stat()
+        return cls(path, state.st_size, state.st_mtime_ns)
+
+    def sha256(self) -> str:
+        """Hexadecimal digest, about a second per gigabyte the first time.
+
+        Raises:
+            FileNotFoundError: it is gone.
+            ValueError: it has changed, so its digest is not that of the model's weights.
+        """
+        if LoadedFile.at(self.path) != self:
+            raise ValueError(f"{shown(self.path)} has changed since the model was loaded from it. Load it again.")
+        return _sha256(self)
+
+
+@cache
+def _sha256(file: LoadedFile) -> str:
+    digest = hashlib.sha256()
+    with file.path.open("rb") as content:
+        while block := content.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def locate(file: WeightFile) -> Path | None:

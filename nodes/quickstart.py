@@ -26,9 +26,7 @@ class IQAQuickstartModel(io.ComfyNode):
             description="A tiny text-to-image model that comes with the pack, for trying everything without a "
             f"download: {SIZE} x {SIZE} pictures of coloured shapes. Connect it like a checkpoint.",
             inputs=[
-                io.Int.Input(
-                    "batch_size", default=4, min=1, max=256, tooltip="Pictures in the empty latent, 1 to 256."
-                )
+                io.Int.Input("batch_size", default=4, min=1, max=256, tooltip="Pictures in the empty latent, 1 to 256.")
             ],
             outputs=[
                 io.Model.Output(tooltip="The diffusion model."),

@@ -9,7 +9,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..iqa_models.loading import IQAModel
-from ..pictures.reading import find_pictures, left_out
+from ..pictures.reading import find_pictures, fingerprint, left_out
 from ..quality.resize import RESIZES
 from ..training.names import check_name
 from ..training.score_set import Scorer, score_dataset
@@ -67,9 +67,8 @@ class IQAScoreDataset(io.ComfyNode):
         return named(name)
 
     @classmethod
-    def fingerprint_inputs(cls, pictures: str = "", **_inputs) -> int:
-        folder = in_input_folder(pictures)
-        return folder.stat().st_mtime_ns if folder.exists() else 0
+    def fingerprint_inputs(cls, pictures: str = "", **_inputs) -> str:
+        return fingerprint(in_input_folder(pictures))
 
     @classmethod
     def execute(

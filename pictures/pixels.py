@@ -15,6 +15,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", "
 LARGEST = 110_000_000  # pixels; in float32 that is 1.3 GB
 BEYOND = 0.25  # of 0...1, by which float pictures may overshoot, as after bicubic resizing; it is cut off
 BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF
+ORIENTATION, TURNED = 274, 5  # tag of EXIF, and the first of its values that exchanges width and height
 FOREIGN = (  # beginning of the file, what it is, and the package that teaches Pillow to read it
     (0, b"\xff\x0a", "JPEG XL", "pillow-jxl-plugin"),
     (4, b"JXL \r\n", "JPEG XL", "pillow-jxl-plugin"),
@@ -46,6 +47,22 @@ def decode(data: bytes) -> Tensor:
     except MemoryError:
         raise ValueError("there is not enough memory for it") from None
     except Exception as error:  # Pillow's readers name no common class for what a damaged file can raise
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """Width and height as :func:`decode` gives them, without decoding.
+
+    Raises:
+        ValueError: it is no picture.
+    """
+    try:
+        image = _opened(data)
+        turned = image.getexif().get(ORIENTATION, 1) >= TURNED
+        return image.size[::-1] if turned else image.size
+    except ValueError:
+        raise
+    except Exception as error:  # as in decode
         raise ValueError(str(error) or type(error).__name__) from error
 
 

@@ -10,19 +10,23 @@ Only names, places and captions are held in memory; a picture is read when it is
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..files import is_utf8, shown
 from . import parquet, shards
-from .captions import TABLES, Captions
+from .captions import BESIDE, TABLES, Captions
 from .folders import files_below
 from .picture import Picture, UnreadablePicture, read_picture
 from .pixels import SUFFIXES
 
-__all__ = ["Found", "Picture", "UnreadablePicture", "captioned", "find_pictures", "left_out", "read_picture"]
+__all__ = ["Found", "Picture", "UnreadablePicture", "captioned", "find_pictures", "fingerprint", "left_out",
+           "read_picture"]  # fmt: skip
 
 SHARDS = (".tar", ".parquet")
+READ = {*SUFFIXES, *SHARDS, *BESIDE}  # endings of files that are used
 CAPTIONED = 0.5  # share of a set below which captions are more likely lost than left away
 NAMED = 3  # files in a note
 
@@ -72,6 +76,23 @@ def find_pictures(source: str | Path) -> Found:
         f"{shown(source)} holds no pictures: files ending in {', '.join(SUFFIXES)}, or .tar or .parquet shards of "
         "them, are expected."
     )
+
+
+def fingerprint(source: str | Path) -> str:
+    """Digest of the names, sizes and times of all files that :func:`find_pictures` would use; none is opened.
+
+    Empty where there is nothing at ``source``.
+    """
+    source = Path(source).expanduser()
+    if not source.exists():
+        return ""
+    files, _ = files_below(source) if source.is_dir() else ([source], [])
+    digest = hashlib.blake2b(digest_size=16)
+    for file in files:
+        if file == source or file.suffix.lower() in READ or file.name.lower() in TABLES:
+            state = os.stat(file)
+            digest.update(repr((os.fspath(file), state.st_size, state.st_mtime_ns)).encode())
+    return digest.hexdigest()
 
 
 def left_out(pictures: Sequence[Picture]) -> list[str]:

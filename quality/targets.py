@@ -87,9 +87,7 @@ def _matched(
     return {metric.name: [metric.z_score(raw) for raw in match[metric.name]] for metric in shared}
 
 
-def parse_targets(
-    metrics: Sequence[MetricStatistics], text: str, known: Collection[str] = ()
-) -> dict[str, float]:
+def parse_targets(metrics: Sequence[MetricStatistics], text: str, known: Collection[str] = ()) -> dict[str, float]:
     """z-scores by metric name from ``topiq_nr=0.78, laion_aes=p95, hyperiqa=+1.5z``.
 
     A bare number is a raw value, ``p`` a percentile (better than so many per cent), ``z`` a z-score. Commas, semicolons

@@ -1,6 +1,6 @@
 """``make demo``: both quickstart workflows on the real ComfyUI server, through its HTTP API.
 
-    python iqa.py demo --prompt "a dotted blue heart on beige fabric" --reference my.jpg
+python iqa.py demo --prompt "a dotted blue heart on beige fabric" --reference my.jpg
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ except ImportError:  # Windows
 
 limits_files = resource is not None
 
+
 @contextlib.contextmanager
 def full_disk(room: int = 1000) -> Iterator[None]:
     """Files end after ``room`` bytes, with an error like that of a full disk ("File too large")."""

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..files import WrongFile, shown
 from ..optional import needed
 
+if TYPE_CHECKING:
+    from pyarrow.parquet import FileMetaData
+
 TYPES = {str: ("string", "large_string"), int: ("int64", "int32"), float: ("double", "float")}
 ROOM = 2**24  # bytes that columns may unfold to, beside twice those of the file
 
 
-def read_columns(path: Path, kinds: Mapping[str, type]) -> list[np.ndarray]:
-    """By name; ``kinds`` says of what type each must be.
+def read_columns(path: Path, kinds: Mapping[str, type], optional: Mapping[str, type] | None = None) -> list[np.ndarray]:
+    """By name.
+
+    Args:
+        kinds: of what type each must be.
+        optional: further ones, all of them or none, which earlier versions did not write.
 
     Raises:
         WrongFile: the file is damaged, lacks one or has one of another type.
@@ -24,11 +32,10 @@ def read_columns(path: Path, kinds: Mapping[str, type]) -> list[np.ndarray]:
         import pyarrow
         import pyarrow.parquet as parquet
     try:
-        size, described = path.stat().st_size, parquet.read_metadata(path)
-        groups = [described.row_group(number) for number in range(described.num_row_groups)]
-        declared = max(described.num_rows * 8, sum(group.total_byte_size for group in groups))
-        if declared > 2 * size + ROOM:  # packed repetitions of one value could be any number of rows
-            raise WrongFile(f"{shown(path)} unfolds to {declared:,} bytes, so it is no table of scores. Delete it.")
+        described = parquet.read_metadata(path)
+        check_unfolding(path, described)
+        if optional and set(optional) <= set(described.schema.to_arrow_schema().names):
+            kinds = {**kinds, **optional}
         table = parquet.read_table(path, columns=list(kinds))
         for name, kind in kinds.items():
             if str(table[name].type) not in TYPES[kind] or table[name].null_count:
@@ -38,3 +45,18 @@ def read_columns(path: Path, kinds: Mapping[str, type]) -> list[np.ndarray]:
         raise WrongFile(
             f"{shown(path)} is truncated or damaged ({shown(error)}). Delete it and score again: the rest is kept."
         ) from error
+
+
+def check_unfolding(path: Path, described: FileMetaData, room: int = ROOM) -> None:
+    """Refuse a Parquet file whose columns are far larger in memory than on the disk.
+
+    Args:
+        room: bytes that they may take beside twice those of the file.
+
+    Raises:
+        WrongFile: they are; packed repetitions of one value could be any number of rows.
+    """
+    groups = [described.row_group(number) for number in range(described.num_row_groups)]
+    declared = max(described.num_rows * 8, sum(group.total_byte_size for group in groups))
+    if declared > 2 * path.stat().st_size + room:
+        raise WrongFile(f"{shown(path)} unfolds to {declared:,} bytes, so it is no table of scores. Delete it.")

@@ -16,15 +16,17 @@ from safetensors import SafetensorError
 from tqdm import tqdm
 
 from ..adapter.checkpoint import load_adapter
+from ..iqa_models.catalogue import DEFAULT_RESIZE
 from ..iqa_models.loading import load_iqa_model
-from ..pictures.reading import find_pictures, left_out
+from ..pictures.reading import Found, find_pictures, left_out
 from .checked_settings import parse_mapping
 from .dataset import Models
+from .import_scores import import_scores
 from .loop import TrainingDiverged
 from .memory import TrainingOutOfMemory, memory_errors
 from .names import check_name
 from .observer import Observer, TrainingStopped
-from .processes import is_main
+from .processes import in_main, is_main
 from .run import Run, own_size, train_on_pictures
 from .score_set import Scorer, score_dataset
 from .settings import RECIPES, RunSettings
@@ -64,17 +66,40 @@ def _score(arguments: argparse.Namespace, terminal: _Terminal) -> str:
     pictures = find_pictures(arguments.pictures)
     for note in left_out(pictures):
         terminal.note(note)
+    if arguments.scores is not None:
+        _import(arguments, pictures, terminal)
+    else:
+        _measure(arguments, pictures, terminal)
+    table = ScoredTable.read(arguments.table)
+    return f"{len(table.rows.keys)} of {len(pictures)} pictures: {table.contents} in {arguments.table}"
+
+
+def _measure(arguments: argparse.Namespace, pictures: Found, terminal: _Terminal) -> None:
+    if arguments.key or arguments.columns:
+        raise ValueError("--key and --columns are of --import; leave them out.")
     names = arguments.metrics or [arguments.features]
     with memory_errors("scoring", "free memory, or choose a smaller --resize"):
         models, of_layer = [load_iqa_model(name) for name in names], (arguments.layer, arguments.pooling)
-        scorer = Scorer(models, arguments.resize, arguments.features is not None, *of_layer)
+        scorer = Scorer(models, arguments.resize or DEFAULT_RESIZE, arguments.features is not None, *of_layer)
 
         def bar(total: int) -> tqdm:
             return terminal.bar(total, "scoring", "score")
 
-        score_dataset(pictures, scorer, arguments.table, bar, arguments.shard_size)
-    table = ScoredTable.read(arguments.table)
-    return f"{len(table.rows.keys)} of {len(pictures)} pictures: {table.contents} in {arguments.table}"
+        score_dataset(pictures, scorer, arguments.table, bar, arguments.shard_size, terminal.note)
+
+
+def _import(arguments: argparse.Namespace, pictures: Found, terminal: _Terminal) -> None:
+    if not arguments.columns:
+        raise ValueError("--import needs --columns: the columns that hold scores, as in --columns mos:higher.")
+
+    def bar(total: int) -> tqdm:
+        return terminal.bar(total, "reading", "picture")
+
+    options = {"key": arguments.key, "resize": arguments.resize or "", "progress": bar}
+    for note in in_main(
+        lambda: import_scores(pictures, arguments.scores, arguments.columns, arguments.table, **options)
+    ):
+        terminal.note(note)
 
 
 def _train(arguments: argparse.Namespace, embedded: Mapping[str, Callable[[], tuple]], terminal: _Terminal) -> str:

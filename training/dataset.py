@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +23,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..adapter.metadata import Metadata
-from ..files import shown
 from ..iqa_models.features import extract_features
 from ..iqa_models.loading import IQAModel
 from ..pictures.cropping import bucket_sizes, centre_crop, nearest_bucket, other_crop, scale_to_cover
@@ -32,10 +30,11 @@ from ..pictures.distortions import distort_randomly
 from ..pictures.reading import Picture, captioned
 from .cache import SYNTAX, Cache, Tensors, clip_fingerprint, encode_picture, encode_text, fingerprint, vae_fingerprint
 from .latents import check_latents, encode_deviation, scaled
+from .matching import match
 from .observer import Observer, Silent, TrainingStopped
 from .processes import any_of_all, share
 from .settings import DataSettings
-from .table import UNREADABLE, ScoredTable
+from .table import ScoredTable
 
 
 class Models(NamedTuple):
@@ -61,10 +60,13 @@ class TrainingSet(Dataset):
         settings: how pictures become items.
         cache: folder for latents and embeddings; used if the settings say so.
         seed: of the variants.
+        known: gives digests of the pictures from an earlier time, see :func:`.identity.of_pictures`; what has not
+            changed since is not read again.
 
     Attributes:
         pictures: those with a caption and a row.
-        notes: what the user should know about those without a caption.
+        notes: what the user should know about the others, and about renamed ones.
+        known: of all pictures what tells them apart, as far as it is known; in the main process only.
         values: their raw scores or activations, ``[pictures, m]``.
         mean, std: with which these are standardised, ``[m]``.
         metadata: what the quality input is.
@@ -83,13 +85,16 @@ class TrainingSet(Dataset):
         settings: DataSettings,
         cache: Path,
         seed: int = 0,
+        known: Callable[[], Mapping[str, list]] = dict,
     ):
         self.table, self.models, self.settings, self.seed = table, models, settings, seed
         self.variants = settings.variants if settings.drawn else 1
         _check_drawing(table, settings, models.iqa_model)
         check_latents(models.vae, settings.latents)
-        chosen, self.notes = captioned(pictures)
-        self.pictures, rows = _with_scores(*_match(chosen, table), table, settings)
+        chosen, about_captions = captioned(pictures)
+        self._matched = match(pictures, chosen, table, known)
+        self.notes, self.known = [*about_captions, *self._matched.notes], self._matched.known
+        self.pictures, rows = _with_scores(self._matched.pictures, self._matched.rows, table, settings)
         self.metadata, self.mean, self.std = _described(table, settings, len(rows))
         self.values = _values(table, settings, rows)
         self._scored_sizes = table.rows.sizes[rows]
@@ -128,8 +133,10 @@ class TrainingSet(Dataset):
         """Fill the cache; every process does its share, texts first, so that models change places in memory once.
 
         Raises:
+            ValueError: pictures are no longer those that were scored; before any work.
             TrainingStopped: the observer said so; what is in the cache stays there.
         """
+        self._matched.check(self.table)
         if not self.settings.cache:
             return
         captions = share(sorted({picture.caption for picture in self.pictures}))
@@ -167,7 +174,8 @@ class TrainingSet(Dataset):
         pixels, size = picture.read(), self._size(number)
         height, width = pixels.shape[:2]
         if self._scored_sizes[number].tolist() != [width, height]:
-            raise ValueError(f"{picture.key} is no longer the picture that was scored; score the set again.")
+            remedy = self.table.contents.remedy
+            raise ValueError(f"{picture.key} is no longer the picture that was scored; {remedy}.")
         pixels = scale_to_cover(pixels, size, settings.interpolation)
         generator = torch.Generator().manual_seed(_seed(self.seed, picture.key, variant))
         if settings.distortion_rate:
@@ -219,36 +227,11 @@ def _check_drawing(table: ScoredTable, settings: DataSettings, iqa_model: IQAMod
         )
 
 
-def _match(pictures: list[Picture], table: ScoredTable) -> tuple[list[Picture], list[int]]:
-    """Pictures with a row, and the rows' numbers.
-
-    Raises:
-        ValueError: pictures have no row, though they were not left out as unreadable.
-    """
-    row_of = {key: row for row, key in enumerate(table.rows.keys)}
-    left_out = table.folder / UNREADABLE
-    known = left_out.read_text(encoding="utf-8") if left_out.is_file() else ""
-    unreadable = {line[: found.start()] for line in known.splitlines() for found in re.finditer(": ", line)}
-    missing = [
-        picture.key for picture in pictures if picture.key not in row_of and shown(picture.key) not in unreadable
-    ]
-    if missing:
-        raise ValueError(
-            f"{len(missing)} of {len(pictures)} pictures have no row in the table {table.folder} (the first is "
-            f"{missing[0]}; the table's first is {table.rows.keys[0]}). Choose the pictures that were scored, or score "
-            "them: what is in the table already is kept."
-        )
-    chosen = [picture for picture in pictures if picture.key in row_of]
-    if not chosen:
-        raise ValueError(f"None of the {len(pictures)} pictures with a caption could be scored; see {left_out}.")
-    if len(chosen) < len(row_of):
-        logging.info("%d of %d scored pictures have a caption and are used.", len(chosen), len(row_of))
-    return chosen, [row_of[picture.key] for picture in chosen]
-
-
 def _described(table: ScoredTable, settings: DataSettings, count: int) -> tuple[Metadata, Tensor, Tensor]:
     """Metadata of the quality input, and the mean and standard deviation ``[m]`` that standardise it."""
-    contents, origin = table.contents, f"{count} pictures, resize {table.contents.protocol}"
+    contents = table.contents
+    origin = f"{count} pictures, resize {contents.protocol or 'unknown'}"
+    origin += ", imported scores" if contents.imported else ""
     if contents.kind == "score":
         known = table.metrics(settings.metrics)
         metadata = Metadata(metrics=tuple(known), protocol=contents.protocol, origin=origin)

@@ -3,15 +3,15 @@
 It holds everything that decides the result: settings, the scores that are learnt, pictures and captions (each in
 ``pictures.json``), base model, text encoder and VAE with the LoRAs on them, the adapter that it starts from, and how
 pictures were resized before they were scored. Steps, and what only decides how fast or where it is computed, may change
-(``FREE`` in :mod:`.state`). Making the record reads all pictures once, at about the speed of the disk, and those that
-changed when the run goes on.
+(``FREE`` in :mod:`.state`). Of pictures it takes the digests of the table's rows and of the run's earlier record: only
+those whose file has changed since are read.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from ..adapter.adapter import Adapter
 from ..files import write_json, write_text
 from . import identity
 from .dataset import TrainingSet
+from .making import pack_version
 from .settings import RunSettings
 from .state import ADVICE, FREE
 from .table import Contents
@@ -29,6 +30,7 @@ RECORD, PICTURES = "run.json", "pictures.json"
 SHOWN = {"cache", "sample_prompts", "sample_targets", "sample_steps", "sample_cfg"}  # nothing that is learnt
 WITH_DATA = {"metrics"}  # compared by what they choose
 ORDER = {"batch_size"}  # on which the order of buckets depends
+OF_METRICS = {"imported": "direction", "weights": "weights", "versions": "version"}  # parts of a table's contents
 TEXTS = {  # of what is compared by its digest
     "scores": "other scores in the table",
     "unet": "UNet",
@@ -60,10 +62,8 @@ class RunRecord:
     pack: str
 
     @classmethod
-    def of(
-        cls, items: TrainingSet, settings: RunSettings, samples_per_step: int, initial: Adapter | None, folder: Path
-    ) -> RunRecord:
-        """Of a run that is about to begin, or to go on, in ``folder``."""
+    def of(cls, items: TrainingSet, settings: RunSettings, samples_per_step: int, initial: Adapter | None) -> RunRecord:
+        """Of a run that is about to begin, or to go on."""
         models, contents = items.models, items.table.contents
         columns = ", ".join(settings.data.metrics or contents.models)
         digests = {
@@ -76,12 +76,12 @@ class RunRecord:
             digests["iqa_model"] = identity.of_model(models.iqa_model.patcher)
         learnt = {
             "metrics" if contents.kind == "score" else "features": columns,
-            **_of_table(contents),
+            **_of_table(contents, settings.data.metrics),
             "samples_per_step": samples_per_step,
             "scores": identity.of_tensors(map(_exact, (items.values, items.mean, items.std))),
         }
         start = identity.of_adapter(initial) if initial is not None else ""
-        pictures = identity.of_pictures(items.pictures, _read_pictures(folder))
+        pictures = identity.of_pictures(items.pictures, items.known)
         return cls(_plain(settings.by_name()), learnt, digests, start, pictures, pack_version())
 
     def write(self, folder: Path) -> None:
@@ -100,7 +100,7 @@ class RunRecord:
         if not (folder / RECORD).is_file():
             return None
         try:
-            fields = json.loads((folder / RECORD).read_text(encoding="utf-8")) | {"pictures": _read_pictures(folder)}
+            fields = json.loads((folder / RECORD).read_text(encoding="utf-8")) | {"pictures": read_pictures(folder)}
             return cls(**{field.name: fields[field.name] for field in dataclasses.fields(cls)})
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ValueError(f"{folder / RECORD} is damaged; delete it to go on without comparing.") from error
@@ -122,10 +122,12 @@ class RunRecord:
             raise ValueError(f"{folder} was trained {', '.join(found)}. {ADVICE}")
 
 
-def _of_table(contents: Contents) -> dict:
+def _of_table(contents: Contents, metrics: Sequence[str]) -> dict:
     """How the scores were made, as far as the table says it."""
     known = _plain(dataclasses.asdict(contents))
     del known["models"]  # of which a run may choose some
+    for name in OF_METRICS:
+        known[name] = {metric: value for metric, value in known[name].items() if metric in (metrics or contents.models)}
     return {"resize" if name == "protocol" else name: value for name, value in known.items()}
 
 
@@ -140,7 +142,17 @@ def _different_settings(before: RunRecord, now: RunRecord) -> list[str]:
 
 def _different(was: dict, now: dict) -> list[str]:
     names = [name for name in [*was, *(name for name in now if name not in was)] if was.get(name) != now.get(name)]
-    return [TEXTS.get(name) or f"{name} {was.get(name)}, now {now.get(name)}" for name in names]
+    texts = [TEXTS.get(name) or f"{name} {was.get(name)}, now {now.get(name)}" for name in names
+             if name not in OF_METRICS]  # fmt: skip
+    for name in OF_METRICS:
+        texts += _different_making(name, was.get(name, {}), now.get(name, {}))
+    return texts
+
+
+def _different_making(name: str, was: dict, now: dict) -> list[str]:
+    """Of metrics for which both say it: tables of earlier versions do not."""
+    metrics = [metric for metric in was if metric in now and was[metric] != now[metric]]
+    return [f"{OF_METRICS[name]} of {metric}" for metric in metrics]
 
 
 def _different_pictures(was: dict[str, list], now: dict[str, list]) -> list[str]:
@@ -155,12 +167,12 @@ def _different_pictures(was: dict[str, list], now: dict[str, list]) -> list[str]
     return [f"pictures {what}: {len(keys)}, the first is {min(keys)}" for what, keys in groups.items() if keys]
 
 
-def pack_version() -> str:
-    text = (Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8")
-    return re.search(r'^version = "(.+)"', text, re.MULTILINE).group(1)
+def read_pictures(folder: Path) -> dict[str, list]:
+    """``pictures.json`` of a run, see :func:`.identity.of_pictures`; empty where there is none.
 
-
-def _read_pictures(folder: Path) -> dict[str, list]:
+    Raises:
+        ValueError: it is damaged.
+    """
     path = folder / PICTURES
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

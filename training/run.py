@@ -23,7 +23,7 @@ from .memory import memory_errors
 from .names import check_name
 from .observer import Observer
 from .processes import in_main, is_main, processes
-from .record import RunRecord
+from .record import RunRecord, read_pictures
 from .sampling import Samples
 from .settings import RunSettings
 from .state import check_steps, forget_checkpoints, has_checkpoint, steps_done
@@ -87,7 +87,9 @@ def train_on_pictures(
         models = models._replace(iqa_model=load_iqa_model(table.contents.models[0]))
     with memory_errors(*PREPARING):
         seed, cache = settings.training.seed, run.folder.parent / CACHE
-        items = TrainingSet(pictures, table, models, settings.data, cache, seed)
+        items = TrainingSet(
+            pictures, table, models, settings.data, cache, seed, known=lambda: read_pictures(run.folder)
+        )
         data = TrainingData(items, items.metadata, items.empty_text)
         check(models.model, data, settings.training)
     if run.initial is not None:  # reports what does not fit
@@ -160,7 +162,7 @@ class _Opening:
         """
         run, settings, notes = self._run, self._run.settings.training, []
         samples = settings.batch_size * settings.gradient_accumulation * processes().num_processes
-        self._record = RunRecord.of(items, run.settings, samples, run.initial, run.folder)
+        self._record = RunRecord.of(items, run.settings, samples, run.initial)
         if run.anew or not has_checkpoint(run.folder):
             return []
         before = RunRecord.read(run.folder)

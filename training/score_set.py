@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +19,15 @@ from ..iqa_models.loading import IQAModel
 from ..iqa_models.scoring import score_images
 from ..pictures.reading import Found, Picture
 from ..quality.resize import AS_IS
-from . import table
+from . import table, unreadable
+from .making import made_with
 from .observer import Progress, Silent
-from .processes import is_main, processes, share
+from .pictures_seen import Seen, look
+from .processes import in_main, is_main, processes, share
+from .refresh import refresh
+from .rows import next_number, unanswered
 from .table import Contents, Rows
+from .table_statistics import forget
 
 SHARD = 1000  # pictures; a kill loses what was scored since the last shard, cancelling loses nothing
 GROUP = 32  # pictures read together, of which those of one size are scored together
@@ -34,34 +40,37 @@ def score_dataset(
     folder: str | Path,
     progress: Callable[[int], Progress] = lambda total: Silent(),
     shard_size: int = SHARD,
+    note: Callable[[str], None] = logging.info,
 ) -> Path:
     """Score pictures, or go on scoring.
 
     Under ``accelerate launch`` or ``torchrun`` every process calls it with the same pictures and scores its share. What
-    is in the table already is skipped, so a killed run goes on, and pictures that came later are added. Pictures that
-    cannot be read or are too small for a model are skipped and listed in ``unreadable.txt``; so are those for which a
-    model has no answer, which have a row with NaN.
+    is in the table already is skipped, so a killed run goes on, and pictures that came later are added. Rows of
+    pictures that were renamed, replaced or deleted since are found, see :mod:`.refresh`. Pictures that cannot be read
+    or are too small for a model are skipped and listed in ``unreadable.txt``; so are those for which a model has no
+    answer, which have a row with NaN.
 
     Args:
         scorer: what is measured.
         folder: of the table, see :mod:`.table`.
         progress: makes the bar of this process from its number of pictures times models.
+        note: is told what has changed since the table was begun.
 
     Returns:
         ``folder``.
 
     Raises:
-        ValueError: nothing can be scored, the folder holds another table, or the layer gives no vectors.
+        ValueError: nothing can be scored, the folder holds another table or one made with other weights, or the layer
+            gives no vectors.
     """
     group = processes(cpu=comfy.model_management.get_torch_device().type == "cpu")
     folder = Path(folder)
     contents = scorer.contents(pictures)
-    with group.main_process_first():
-        contents.write(folder)
-    done = table.keys(folder)
-    first = max((int(path.stem) + 1 for path in table.shards(folder)), default=0)
+    notes = in_main(lambda: _begin(pictures, folder, contents, scorer))
+    for text in notes if is_main() else ():
+        note(text)
+    left, first = _left(pictures, folder), next_number(folder)
     group.wait_for_everyone()  # all have looked before the first one writes
-    left = [picture for picture in pictures if picture.key not in done]
     parts = list(enumerate((left[i : i + shard_size] for i in range(0, len(left), shard_size)), first))
     mine = share(parts)
     bar = progress(len(scorer.models) * sum(len(part) for _, part in mine))
@@ -110,7 +119,7 @@ class Scorer:
         names, problem = tuple(entry.name for entry in self.entries), "there are none"
         for picture in pictures:
             try:
-                _, pixels = self.prepare(picture)
+                _, pixels, _ = self.prepare(picture)
             except ValueError as error:
                 problem = f"the first one fails with: {error}" if problem == "there are none" else problem
                 continue
@@ -118,39 +127,40 @@ class Scorer:
             return Contents("reference" if self.features else "score", names, self.resize, *where)
         raise ValueError(f"None of the pictures can be scored; {problem}")
 
-    def prepare(self, picture: Picture) -> tuple[tuple[int, int], Tensor]:
-        """Width and height of a picture, and its pixels ``[H, W, 3]`` after the resize.
+    def prepare(self, picture: Picture) -> tuple[tuple[int, int], Tensor, Seen]:
+        """Width and height of a picture, its pixels ``[H, W, 3]`` after the resize, and what it is.
 
         Raises:
             ValueError: it cannot be read or does not suit a model.
         """
+        seen = look(picture)  # first: a picture that is replaced meanwhile is found the next time
         pixels = picture.read()
         check_images(pixels[None], self.entries, self.resize)
         height, width = pixels.shape[:2]
         if self.resize != AS_IS:
             pixels = model_input(pixels[None], self.resize, torch.device("cpu"))[0].movedim(0, -1)
-        return (width, height), pixels
+        return (width, height), pixels, seen
 
     def write_shard(self, pictures: Sequence[Picture], folder: Path, number: int, bar: Progress) -> None:
         """Score the pictures that can be; a run that is cancelled in between keeps those that it has."""
-        rows: list[tuple[str, tuple[int, int], Tensor]] = []
+        rows: list[tuple[str, tuple[int, int], Tensor, Seen]] = []
         try:
             for group in _groups(_read_ahead(pictures, self.prepare), GROUP):
                 rows += self._rows(group, bar)
         finally:
             if rows:
-                keys, sizes, values = zip(*sorted(rows, key=lambda row: row[0]), strict=True)
-                shard = Rows(list(keys), torch.tensor(sizes), torch.stack(values))
+                keys, sizes, values, seen = zip(*sorted(rows, key=lambda row: row[0]), strict=True)
+                shard = Rows(list(keys), torch.tensor(sizes), torch.stack(values), Seen.joined(seen))
                 shard.write(folder, number, Contents.read(folder))
 
-    def _rows(self, group, bar: Progress) -> list[tuple[str, tuple[int, int], Tensor]]:
+    def _rows(self, group, bar: Progress) -> list[tuple[str, tuple[int, int], Tensor, Seen]]:
         readable = [(picture.key, *prepared) for picture, prepared in group if not isinstance(prepared, ValueError)]
         bar.update((len(group) - len(readable)) * len(self.models))
         if not readable:
             return []
-        keys, sizes, pixels = zip(*readable, strict=True)
+        keys, sizes, pixels, seen = zip(*readable, strict=True)
         values, _ = self._measure(pixels, keys, bar)
-        return list(zip(keys, sizes, values, strict=True))
+        return list(zip(keys, sizes, values, seen, strict=True))
 
     def _measure(self, images: Sequence[Tensor], keys: Sequence[str], bar: Progress) -> tuple[Tensor, tuple[str, ...]]:
         """Scores or activations ``[images, m]``, NaN where there are none; of activations also layer and pooling."""
@@ -197,15 +207,38 @@ def _groups(items: Iterator, size: int) -> Iterator[list]:
         yield group
 
 
+def _begin(pictures: Sequence[Picture], folder: Path, contents: Contents, scorer: Scorer) -> list[str]:
+    """Begin a table, or get one ready to go on; in the main process only.
+
+    Returns:
+        What the user should know.
+    """
+    contents = made_with(contents, scorer.models)
+    contents.write(folder)
+    has_rows = bool(table.shards(folder))
+    notes = refresh(folder, contents, pictures)
+    if _left(pictures, folder):
+        forget(folder)
+        if contents.add_to(folder) and has_rows:
+            notes.append(f"{folder} does not say which weights made its scores; they are taken to be those of today.")
+    return notes
+
+
+def _left(pictures: Sequence[Picture], folder: Path) -> list[Picture]:
+    """Pictures without a row."""
+    done = table.keys(folder)
+    return [picture for picture in pictures if picture.key not in done]
+
+
 def _finish(pictures: Sequence[Picture], folder: Path, scorer: Scorer) -> None:
     """Statistics, and the list of what has no row in the table, or one without a score."""
     table.measure(folder)
-    done, lines = table.keys(folder), table.unanswered(folder)
-    for picture in pictures:
-        if picture.key not in done:
-            try:
-                scorer.prepare(picture)
-            except ValueError as error:
-                lines.append(f"{files.shown(picture.key)}: {files.shown(str(error).removeprefix(f'{picture.key}: '))}")
+    lines, left = unanswered(folder), []
+    for picture in _left(pictures, folder):
+        try:
+            scorer.prepare(picture)
+        except ValueError as error:
+            lines.append(f"{files.shown(picture.key)}: {files.shown(str(error).removeprefix(f'{picture.key}: '))}")
+            left.append(picture)
     lines += pictures.left_out if isinstance(pictures, Found) else []
-    files.write_text(folder / table.UNREADABLE, "".join(f"{line}\n" for line in lines))
+    unreadable.write(folder, lines, left)

@@ -2,8 +2,8 @@
 
 Captions of the web often say how good a picture is, and large models learn from them that a token can set the quality.
 The quickstart's captions never do. In their place, the cross-attention of half of the training pictures sees tokens
-made from the kind, the severity and the direction of the picture's distortion. So the layers of the frozen model can respond to an
-adapter's tokens later; which tokens ask for what, each adapter has to learn anew.
+made from the kind, the severity and the direction of the picture's distortion. So the layers of the frozen model can
+respond to an adapter's tokens later; which tokens ask for what, each adapter has to learn anew.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from ...pictures.distortions import KINDS
 from ...training.objective import PLAN, training_patches, widths
 from ...training.settings import TrainingSettings
 from ...training.trainable import TrainableAdapter
-
 
 # Of a distortion's direction cosine and sine are told, of the angle times this: motion forth and back is the same.
 TURNS = {"motion_blur": 2, "colour_shift": 1}

@@ -25,9 +25,7 @@ def rounded(weights: dict[str, torch.Tensor], error: float) -> dict[str, torch.T
     """Matrices and convolutions as multiples of a power of two; biases and norms as they are, with 0 all of them."""
     if not error:
         return weights
-    steps = {
-        name: _step(weight.float().std().item(), error) for name, weight in weights.items() if weight.ndim > 1
-    }
+    steps = {name: _step(weight.float().std().item(), error) for name, weight in weights.items() if weight.ndim > 1}
     return {**weights, **{name: (weights[name].float() / step).round() * step for name, step in steps.items()}}
 
 

@@ -16,9 +16,9 @@ from .muon import Muon
 class TrainingStep:
     """Changes the model's weights and their averages.
 
-    On a CPU each thread takes a part of the batch through the whole model. They meet once per step, where threads inside
-    the operators would meet hundreds of times: 0.6 against 1.05 seconds a step on two cores. On a GPU the thousands of
-    small kernels of a step are captured in a CUDA graph, whose replay launches them at once.
+    On a CPU each thread takes a part of the batch through the whole model. They meet once per step, where threads
+    inside the operators would meet hundreds of times: 0.6 against 1.05 seconds a step on two cores. On a GPU the
+    thousands of small kernels of a step are captured in a CUDA graph, whose replay launches them at once.
 
     Args:
         averages: of the weights' state dict; exponential moving averages.

@@ -60,9 +60,7 @@ def diffusers_loss(family, prediction, learning, data):
     return F.mse_loss(predicted, scheduler.get_velocity(data.latents, data.noise, timesteps))
 
 
-@pytest.mark.parametrize(
-    "family, prediction", [("SD1.5", "epsilon"), ("SD1.5", "v_prediction"), ("SDXL", "epsilon")]
-)
+@pytest.mark.parametrize("family, prediction", [("SD1.5", "epsilon"), ("SD1.5", "v_prediction"), ("SDXL", "epsilon")])
 def test_equals_the_loss_of_diffusers(family, prediction):
     model = models.comfy_model(family, models.diffusers_unet(family))
     if prediction == "v_prediction":

@@ -112,6 +112,16 @@ def test_pictures_without_caption_are_said_at_the_node(server, tmp_path):
     assert "Only 1 of 4 pictures have a caption, fewer than half" in refused
 
 
+def test_pictures_that_came_into_a_subfolder_are_scored(server, tmp_path):
+    folder = training_pictures.write(tmp_path / "photos", 4)
+    (folder / "sub").mkdir()
+    scoring = {name: node for name, node in graph(folder, "below").items() if name in ("metric", "score")}
+    assert server.outputs_of(scoring)["score"]["text"][0].startswith("4 of 4 pictures")
+    (folder / "03.png").rename(folder / "sub" / "03.png")
+    Image.new("RGB", (80, 64), "red").save(folder / "sub" / "new.png")
+    assert server.outputs_of(scoring)["score"]["text"][0].startswith("5 of 5 pictures")
+
+
 def test_the_quickstart_takes_its_own_size_where_none_was_chosen(server, pictures):
     def known(name):
         record = server.log.parent / "iqa_training" / name / "run.json"

@@ -64,8 +64,8 @@ def test_exported_weights_are_a_beginning(work):
     for name, weight in second.model.weights.state_dict().items():
         assert torch.equal(weight, first.average[name].half().float()), name
         assert torch.equal(weight, second.average[name]), name
-    told = second.model.companion.state_dict()
-    assert all(torch.equal(told[name], weight.half().float()) for name, weight in first.model.companion.state_dict().items())
+    told, before = (training.model.companion.state_dict() for training in (second, first))
+    assert all(torch.equal(told[name], weight.half().float()) for name, weight in before.items())
     advance(second, 1).save()
     assert begin(work).schedule() == 2 / SETTINGS.warm_up
 

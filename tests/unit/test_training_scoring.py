@@ -59,7 +59,7 @@ def test_table_holds_what_score_images_says(photos, models, tmp_path):
     assert (tmp_path / "t" / "unreadable.txt").read_text().startswith("05.png: cannot identify")
     assert scored.rows.sizes[0].tolist() == [80, 64] and scored.rows.sizes[1].tolist() == [64, 80]
     columns = parquet.read_table(tmp_path / "t" / "000000.parquet").column_names
-    assert columns == ["key", "width", "height", *METRICS]
+    assert columns == ["key", "width", "height", *METRICS, "bytes", "offset", "time", "digest"]
 
     values = np.array(scored.rows.values)
     for column, known in enumerate(scored.metrics()):

@@ -1,0 +1,122 @@
+"""Rows of a table, in shards: ``000000.parquet`` and so on, for activations with ``000000.safetensors`` beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..files import WrongFile, read_tensors, shown, write_tensors, written_whole
+from ..optional import needed
+from .columns import read_columns
+from .contents import Contents
+from .pictures_seen import SEEN, Seen
+
+COLUMNS = ("key", "width", "height", *SEEN)  # beside those of metrics
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a table.
+
+    Attributes:
+        keys: of the pictures.
+        sizes: ``[rows, 2]`` width and height in pixels.
+        values: ``[rows, m]`` raw scores (float32) or activations (float16).
+        seen: the pictures; empty where they are not known.
+    """
+
+    keys: list[str]
+    sizes: Tensor
+    values: Tensor
+    seen: Seen = field(default_factory=lambda: Seen.unknown(0))
+
+    def write(self, folder: Path, number: int, contents: Contents) -> None:
+        """Add a shard; it is there when it is complete."""
+        with needed("pyarrow"):
+            import pyarrow
+            import pyarrow.parquet as parquet
+        columns = {"key": self.keys, "width": self.sizes[:, 0].numpy(), "height": self.sizes[:, 1].numpy()}
+        path = folder / f"{number:06d}.parquet"
+        if contents.kind == "reference":
+            write_tensors(path.with_suffix(".safetensors"), {"features": self.values.half()})
+        else:
+            columns |= {name: column.numpy() for name, column in zip(contents.models, self.values.T, strict=True)}
+        columns |= self.seen.columns() if len(self.seen) else {}
+        with written_whole(path) as temporary:
+            parquet.write_table(pyarrow.table(columns), temporary)
+
+    @classmethod
+    def read(cls, path: Path, contents: Contents, mapped: bool = True) -> Rows:
+        """Inverse of :meth:`write`.
+
+        Args:
+            mapped: leave activations in the file; else copy them, so that it can be removed.
+
+        Raises:
+            FileNotFoundError: of activations, the file beside it.
+            WrongFile: one is damaged, or not of such a table.
+        """
+        metrics = dict.fromkeys(contents.models, float) if contents.kind == "score" else {}
+        kinds = {"key": str, "width": int, "height": int, **metrics}
+        keys, width, height, *found = read_columns(path, kinds, SEEN)
+        scores, seen = found[: len(metrics)], found[len(metrics) :]
+        keys = keys.tolist()
+        sizes = torch.from_numpy(np.stack([width, height], 1).astype(np.int64))
+        known = Seen.of_columns(*seen) if seen else Seen.unknown(len(keys))
+        if contents.kind == "score":
+            return cls(keys, sizes, torch.from_numpy(np.stack(scores, 1).astype(np.float32)), known)
+        content, _ = read_tensors(path.with_suffix(".safetensors"), mapped)
+        values = content.get("features") if isinstance(content, dict) else None
+        if not isinstance(values, Tensor) or values.ndim != 2 or len(values) != len(keys) or not values.numel():
+            raise WrongFile(f"{shown(path)} has no activations beside it, or not as many. Score these pictures again.")
+        return cls(keys, sizes, values, known)
+
+    @classmethod
+    def joined(cls, parts: list[Rows]) -> Rows:
+        """One after the other."""
+        return cls(
+            [key for part in parts for key in part.keys],
+            torch.cat([part.sizes for part in parts]),
+            torch.cat([part.values for part in parts]),
+            Seen.joined([part.seen for part in parts]),
+        )
+
+
+def shards(folder: Path) -> list[Path]:
+    """Complete shards of a table, in order."""
+    return sorted(folder.glob("[0-9]*.parquet"))
+
+
+def next_number(folder: Path) -> int:
+    """Of the shard that is to follow those that are there."""
+    return max((int(path.stem) + 1 for path in shards(folder)), default=0)
+
+
+def remove(shard: Path) -> None:
+    """Rows first, for activations without rows do not count."""
+    shard.unlink()
+    shard.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def keys(folder: Path) -> set[str]:
+    """Of the pictures that were scored."""
+    return {key for path in shards(folder) for key in read_columns(path, {"key": str})[0].tolist()}
+
+
+def unanswered(folder: Path) -> list[str]:
+    """A line for each picture that has a row, but not a number of every model."""
+    contents, lines = Contents.read(folder), []
+    for path in shards(folder):
+        rows = Rows.read(path, contents)
+        answered = rows.values.isfinite()
+        if contents.kind == "reference":
+            answered = answered.all(1, keepdim=True)
+        for key, there in zip(rows.keys, answered.tolist(), strict=True):
+            without = [name for name, number in zip(contents.models, there, strict=True) if not number]
+            if without:
+                lines.append(f"{key}: {' and '.join(without)} has no answer for it (NaN)")
+    return lines
