@@ -16,7 +16,9 @@ from ..files import written_whole
 MARGIN, LEAST_SIDE, LARGEST = 8, 128, 8192
 
 
-def labelled_grid(images: torch.Tensor, captions: Sequence[str], columns: int = 0, zoom: int = 0) -> torch.Tensor:
+def labelled_grid(
+    images: torch.Tensor, captions: Sequence[str], columns: int = 0, zoom: int = 0, largest: int = LARGEST
+) -> torch.Tensor:
     """One picture of all of them.
 
     Args:
@@ -25,12 +27,13 @@ def labelled_grid(images: torch.Tensor, captions: Sequence[str], columns: int = 
         columns: pictures per row; 0 makes the grid about square.
         zoom: whole factor by which every picture is enlarged without smoothing; 0 chooses, so that small pictures have
             at least 128 pixels on each side.
+        largest: pixels that a side of the grid may have.
 
     Returns:
         ``[1, height, width, 3]`` in 0…1.
 
     Raises:
-        ValueError: the grid would be larger than 8192 pixels on a side.
+        ValueError: the grid would be larger.
     """
     count, height, width, _ = images.shape
     columns = min(count, columns or math.ceil(math.sqrt(count)))
@@ -41,9 +44,9 @@ def labelled_grid(images: torch.Tensor, captions: Sequence[str], columns: int = 
     text = line * max((caption.count("\n") + 1 for caption in captions if caption), default=0)
     cell = width * zoom + MARGIN, height * zoom + text + MARGIN
     size = columns * cell[0] + MARGIN, math.ceil(count / columns) * cell[1] + MARGIN
-    if max(size) > LARGEST:
+    if max(size) > largest:
         raise ValueError(
-            f"The grid would be {size[0]} x {size[1]} pixels, more than {LARGEST}. Use fewer or smaller pictures."
+            f"The grid would be {size[0]} x {size[1]} pixels, more than {largest}. Use fewer or smaller pictures."
         )
     canvas = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(canvas)
@@ -78,10 +81,21 @@ def stacked(images: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.cat([F.pad(image, (0, 0, 0, width - image.shape[2]), value=1) for image in images], 1)
 
 
+def in_width(image: torch.Tensor, width: int) -> torch.Tensor:
+    """A picture ``[1, H, W, 3]`` scaled to a width, bilinear and antialiased."""
+    size = max(1, round(image.shape[1] * width / image.shape[2])), width
+    return F.interpolate(image.movedim(-1, 1), size, mode="bilinear", antialias=True).movedim(1, -1)
+
+
+def to_pillow(image: torch.Tensor) -> Image.Image:
+    """One picture ``[1, H, W, 3]`` in 0…1."""
+    return Image.fromarray(_bytes(image[0]))
+
+
 def write_png(path: str | Path, image: torch.Tensor) -> None:
     """One picture ``[1, H, W, 3]`` in 0…1."""
     with written_whole(path) as temporary:
-        Image.fromarray(_bytes(image[0])).save(temporary, "PNG")
+        to_pillow(image).save(temporary, "PNG")
 
 
 def _bytes(image: torch.Tensor) -> np.ndarray:

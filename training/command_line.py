@@ -26,8 +26,9 @@ from .loop import TrainingDiverged
 from .memory import TrainingOutOfMemory, memory_errors
 from .names import check_name
 from .observer import Observer, TrainingStopped
+from .own_size import own_size
 from .processes import in_main, is_main
-from .run import Run, own_size, train_on_pictures
+from .run import Run, train_on_pictures
 from .score_set import Scorer, score_dataset
 from .settings import RECIPES, RunSettings
 from .table import ScoredTable

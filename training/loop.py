@@ -178,10 +178,10 @@ class _Run:
             save_adapter(self.adapter(), self.folder / KEPT / f"{step:06d}.safetensors")
 
     def _sample(self, observer: Observer) -> None:
-        interval = self.settings.sample_interval
-        if interval and self.state.step % interval == 0:
+        interval, step = self.settings.sample_interval, self.state.step
+        if interval and (step % interval == 0 or step == self.settings.steps):
             with torch.no_grad():
-                observer.sample(self.state.step, self.adapter())
+                observer.sample(step, self.adapter())
             self.objective.load()
 
     def _any(self, mine: bool) -> bool:

@@ -41,7 +41,8 @@ class Observer:
         """After each step: steps done, and the loss of the last one."""
 
     def sample(self, step: int, adapter: Adapter) -> None:
-        """Every ``sample_interval`` steps: the adapter so far. May use the model, which goes on training afterwards."""
+        """Every ``sample_interval`` steps and at the end: the adapter so far. May use the model, which goes on training
+        afterwards."""
 
     def sheet(self, step: int, picture: Path) -> None:
         """A sheet of sample pictures was written."""

@@ -22,6 +22,7 @@ from .loop import LESS_MEMORY, RESULT, check, train
 from .memory import memory_errors
 from .names import check_name
 from .observer import Observer
+from .own_size import own_resolution
 from .processes import in_main, is_main, processes
 from .record import RunRecord, read_pictures
 from .sampling import Samples
@@ -115,15 +116,9 @@ def train_on_pictures(
     return dataclasses.replace(adapter, name=run.target.name)
 
 
-def own_size(model: ModelPatcher) -> dict[str, int]:
-    """Settings of the resolution of a model that has one of its own, as the quickstart; empty for others."""
-    side = getattr(model.model.model_config, "training_resolution", 0)
-    return {"resolution": side, "bucket_step": min(64, side // 8)} if side else {}
-
-
 def _about_size(model: ModelPatcher, settings: RunSettings) -> list[str]:
-    own, chosen = own_size(model).get("resolution", 0), settings.data.resolution
-    if not own or chosen <= own:
+    own, chosen = own_resolution(model), settings.data.resolution
+    if chosen <= own:
         return []
     return [
         f"This model is made for {own} pixels; at resolution {chosen} a step takes {(chosen / own) ** 2:.0f} times as "

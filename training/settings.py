@@ -101,8 +101,9 @@ class TrainingSettings(Checked):
         least=0, most=MANY_STEPS,
     )  # fmt: skip
     sample_interval: int = setting(
-        0, "steps between sample pictures in samples/ of the run; 0 for none", least=0, most=MANY_STEPS
-    )
+        0, "steps between sample pictures in samples/ of the run, which end with some of the result; 0 for none",
+        least=0, most=MANY_STEPS,
+    )  # fmt: skip
     workers: int = setting(
         0, "threads that read prepared pictures ahead, per process; 0 reads between steps",
         least=0, most=256,
@@ -138,7 +139,9 @@ class DataSettings(Checked):
     """
 
     resolution: int = setting(
-        512, "side of the centre crop, or of the square with every bucket's area; the quickstart's own is 64",
+        512,
+        "side of the centre crop, or of the square with every bucket's area; left out, it is the model's own: 512 for "
+        "SD1.5, 1024 for SDXL, 64 for the quickstart",
         unit="pixels", least=8, most=4096, multiple_of=8,
     )  # fmt: skip
     buckets: bool = setting(False, "keep aspect ratios, in groups of equal size, in place of the centre crop")
