@@ -14,6 +14,8 @@ from ..quality.resize import RESIZES
 from ..training.names import check_name
 from ..training.score_set import Scorer, score_dataset
 from ..training.table import ScoredTable
+from .picture_folders import AS_WRITTEN, checked_folder, chosen_folder, folder_input, pictures_input
+from .reference import AUTO
 from .schema import IQAModelType, resize_input, schema
 
 SCORES, ACTIVATIONS = "scores", "activations"
@@ -47,28 +49,31 @@ class IQAScoreDataset(io.ComfyNode):
                 ),
                 resize_input(
                     "512: pictures are scaled to 512x512 pixels first, as for the released adapters. as is: in their "
-                    "own size. 64: the size of the quickstart. The adapter remembers it.",
-                    RESIZES,
-                    "512",
+                    "own size. auto: what iqa_model is used with, 64 for quickstart_iqa and 512 for all others. The "
+                    "adapter remembers it.",
+                    [*RESIZES, AUTO],
+                    AUTO,
                 ),
                 io.String.Input(
                     "name", default="my_pictures", tooltip=f"Of the table: a folder in ComfyUI's output/{TABLES}/."
                 ),
+                folder_input(),
             ],
             outputs=[
                 io.String.Output(display_name="table", tooltip="Folder of the table, for Train IQA-Adapter."),
                 io.String.Output(display_name="summary", tooltip="What the table holds."),
+                io.String.Output(display_name="pictures", tooltip="Folder of the pictures, for Train IQA-Adapter."),
             ],
             is_output_node=True,
         )
 
     @classmethod
-    def validate_inputs(cls, name: str = "") -> bool | str:
-        return named(name)
+    def validate_inputs(cls, name: str = "", pictures: str | None = None, folder: str = AS_WRITTEN) -> bool | str:
+        return first_problem(named(name), checked_folder(pictures, folder))
 
     @classmethod
-    def fingerprint_inputs(cls, pictures: str = "", **_inputs) -> str:
-        return fingerprint(in_input_folder(pictures))
+    def fingerprint_inputs(cls, pictures: str | None = None, folder: str = AS_WRITTEN, **_inputs) -> str:
+        return "" if pictures is None else fingerprint(chosen_folder(pictures, folder))  # None: another node names them
 
     @classmethod
     def execute(
@@ -81,36 +86,18 @@ class IQAScoreDataset(io.ComfyNode):
         model_2: IQAModel | None = None,
         model_3: IQAModel | None = None,
         model_4: IQAModel | None = None,
+        folder: str = AS_WRITTEN,
     ) -> io.NodeOutput:
-        found = find_pictures(in_input_folder(pictures))
+        chosen = chosen_folder(pictures, folder)
+        found = find_pictures(chosen)
         models = [model for model in (iqa_model, model_2, model_3, model_4) if model is not None]
-        folder = Path(folder_paths.get_output_directory()) / TABLES / name
-        score_dataset(found, Scorer(models, protocol, kind == ACTIVATIONS), folder, progress=comfy.utils.ProgressBar)
-        table = ScoredTable.read(folder)
+        resize = iqa_model.entry.resize if protocol == AUTO else protocol
+        place = Path(folder_paths.get_output_directory()) / TABLES / name
+        score_dataset(found, Scorer(models, resize, kind == ACTIVATIONS), place, progress=comfy.utils.ProgressBar)
+        table = ScoredTable.read(place)
         summary = f"{len(table.rows.keys)} of {len(found)} pictures: {table.contents}"
-        text = "\n".join([summary, *left_out(found), str(folder)])
-        return io.NodeOutput(str(folder), summary, ui={"text": [text]})
-
-
-def pictures_input() -> io.String.Input:
-    return io.String.Input(
-        "pictures",
-        default="",
-        placeholder="/data/photos",
-        tooltip="Folder of pictures with captions (name.txt beside name.png, or metadata.jsonl or .csv), of WebDataset "
-        ".tar shards or Parquet files with pictures; a path, or a folder in ComfyUI's input folder.",
-    )
-
-
-def in_input_folder(given: str) -> Path:
-    """Absolute paths as they are, others below ComfyUI's input folder.
-
-    Raises:
-        ValueError: nothing is given.
-    """
-    if not given.strip():
-        raise ValueError("pictures is empty: name a folder of pictures with captions.")
-    return Path(folder_paths.get_input_directory()) / Path(given.strip()).expanduser()
+        text = "\n".join([summary, *left_out(found), str(place)])
+        return io.NodeOutput(str(place), summary, str(chosen), ui={"text": [text]})
 
 
 def named(name: str) -> bool | str:
@@ -120,3 +107,8 @@ def named(name: str) -> bool | str:
     except ValueError as error:
         return str(error)
     return True
+
+
+def first_problem(*answers: bool | str) -> bool | str:
+    """Of several answers of ``validate_inputs``: the first that is no yes."""
+    return next((answer for answer in answers if answer is not True), True)

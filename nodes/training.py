@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from pathlib import Path
-
 import comfy.model_management
 import comfy.sd
 import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
-from PIL import Image
+from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..adapter.adapter import Adapter
 from ..figures.curve import plot_losses
 from ..optional import needed
+from ..pictures.picture import read_picture
 from ..pictures.reading import find_pictures
 from ..training.checked_settings import parse_mapping
 from ..training.dataset import Models
-from ..training.observer import Observer
-from ..training.run import Run, own_size, train_on_pictures
-from ..training.settings import DataSettings, RunSettings
+from ..training.own_size import own_size
+from ..training.run import Run, train_on_pictures
+from ..training.sampling import newest_sheet
+from ..training.settings import RunSettings
 from ..training.state import has_checkpoint, steps_done
 from ..training.table import ScoredTable
 from ..training.tracking import read_losses
+from .picture_folders import AS_WRITTEN, checked_folder, chosen_folder, folder_input, pictures_input
 from .schema import IQAAdapterType, advanced, schema
-from .score_dataset import in_input_folder, named, pictures_input
+from .score_dataset import first_problem, named
+from .training_progress import Watch
 
-PREVIEW_SIDE = 512  # pixels
 SMOOTHED = 50  # steps, of which the loss in the result is the mean
+FORMER_DEFAULT = 512  # of resolution
+# another seed is another run; ComfyUI 0.3.75 cannot be told and draws a new one after each
+FIXED = getattr(getattr(io, "ControlAfterGenerate", None), "fixed", None)
+NO_SAMPLES = ExecutionBlocker("Train IQA-Adapter made no samples: set its sample_interval to more than 0.")
 
 
 class IQAAdapterTrain(io.ComfyNode):
-    """MODEL, CLIP, VAE + scored pictures -> IQA_ADAPTER, loss plot, path."""
+    """MODEL, CLIP, VAE + scored pictures -> IQA_ADAPTER, loss plot, path, samples."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -67,20 +70,28 @@ class IQAAdapterTrain(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "resolution",
-                    default=DataSettings.resolution,
-                    min=64,
+                    default=0,
+                    min=0,
                     max=4096,
                     step=8,
-                    tooltip="Side of the training pictures in pixels: 512 for SD1.5, 1024 for SDXL. The quickstart "
-                    "takes its own 64 where this is left at 512.",
+                    tooltip="Side of the training pictures in pixels; 0 takes the model's own: 512 for SD1.5, 1024 for "
+                    "SDXL, 64 for the quickstart.",
                 ),
-                io.Int.Input("seed", default=0, min=0, max=2**32 - 1, tooltip="Of order, noise and first weights."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=2**32 - 1,
+                    control_after_generate=FIXED,
+                    tooltip="Of order, noise and first weights.",
+                ),
                 io.Int.Input(
                     "sample_interval",
                     default=200,
                     min=0,
                     max=1_000_000,
-                    tooltip="Steps between previews at the percentiles 1, 50 and 99; 0 for none.",
+                    tooltip="Steps between sample pictures at the percentiles 1, 50 and 99, which the node shows, and "
+                    "the last ones with the result; 0 for none.",
                 ),
                 advanced(
                     io.Boolean.Input(
@@ -112,19 +123,25 @@ class IQAAdapterTrain(io.ComfyNode):
                 IQAAdapterType.Input(
                     "initial", optional=True, tooltip="Adapter to start from, instead of the model's own attention."
                 ),
+                folder_input(),
             ],
             outputs=[
                 IQAAdapterType.Output(display_name="iqa_adapter", tooltip="The trained adapter."),
                 io.Image.Output(display_name="loss_plot", tooltip="Loss by step."),
                 io.String.Output(display_name="path", tooltip="File of the adapter."),
+                io.Image.Output(
+                    display_name="samples",
+                    tooltip="The last samples: a row per prompt, a column per quality; nothing where sample_interval "
+                    "is 0.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
     @classmethod
-    def validate_inputs(cls, name: str = "") -> bool | str:
-        return named(name)
+    def validate_inputs(cls, name: str = "", pictures: str | None = None, folder: str = AS_WRITTEN) -> bool | str:
+        return first_problem(named(name), checked_folder(pictures, folder))
 
     @classmethod
     def execute(
@@ -145,6 +162,7 @@ class IQAAdapterTrain(io.ComfyNode):
         anew: bool = False,
         settings: str = "",
         initial: Adapter | None = None,
+        folder: str = AS_WRITTEN,
     ) -> io.NodeOutput:
         with needed("matplotlib"):  # draws the losses at the end, when it would be a pity to learn that it is missing
             import matplotlib.figure  # noqa: F401
@@ -153,18 +171,16 @@ class IQAAdapterTrain(io.ComfyNode):
             "batch_size": batch_size,
             "learning_rate": learning_rate,
             "late_learning_rate": learning_rate / 10,
-            "resolution": resolution,
-            "bucket_step": min(64, resolution),
             "seed": seed,
             "sample_interval": sample_interval,
             "gradient_checkpointing": gradient_checkpointing,
         }
-        # the default size is nobody's choice
-        own = own_size(model) if resolution == DataSettings.resolution else {}
-        chosen = RunSettings.from_mapping(given | own | parse_mapping(settings, "settings"), "settings")
+        chosen = RunSettings.from_mapping(
+            given | _size(model, resolution) | parse_mapping(settings, "settings"), "settings"
+        )
         run = Run.named(name, chosen, anew=anew, initial=initial)
-        show = _Show(chosen.training.steps, cls.hidden.unique_id)
-        found = find_pictures(in_input_folder(pictures))
+        show = Watch(chosen.training.steps, cls.hidden.unique_id)
+        found = find_pictures(chosen_folder(pictures, folder))
         try:
             with torch.inference_mode(False):
                 adapter = train_on_pictures(Models(model, clip, vae), found, ScoredTable.read(table), run, show)
@@ -175,9 +191,30 @@ class IQAAdapterTrain(io.ComfyNode):
         last = losses[-SMOOTHED:]
         show.say(f"{chosen.training.steps} steps done, loss {sum(last) / max(1, len(last)):.4f}: {run.target}")
         plot = plot_losses(steps, losses, f"{name}, {chosen.training.steps} steps")
-        return io.NodeOutput(
-            adapter, plot, str(run.target), ui=ui.PreviewImage(plot, cls=cls).as_dict() | {"text": show.said}
-        )
+        samples = _samples(run)
+        pictures = [plot] if samples is None else [samples, plot]
+        show.last(pictures)
+        images = [image for picture in pictures for image in ui.PreviewImage(picture, cls=cls).as_dict()["images"]]
+        given = NO_SAMPLES if samples is None else samples
+        return io.NodeOutput(adapter, plot, str(run.target), given, ui={"images": images, "text": show.said})
+
+
+def _size(model: ModelPatcher, resolution: int) -> dict[str, int]:
+    """Settings of the size: the model's own unless one was chosen.
+
+    Graphs of version 0.1.0 hold 512 where nobody chose, which a model that is made for less cannot mean.
+    """
+    own = own_size(model)
+    if not resolution or resolution == FORMER_DEFAULT > own["resolution"]:
+        return own
+    return {"resolution": resolution, "bucket_step": min(64, resolution)}
+
+
+def _samples(run: Run) -> torch.Tensor | None:
+    """The newest sheet ``[1, H, W, 3]``, unless the run is to make none."""
+    training = run.settings.training
+    sheet = newest_sheet(run.folder, training.steps) if training.sample_interval else None
+    return None if sheet is None else read_picture(sheet)[None]
 
 
 def _what_is_kept(run: Run) -> str:
@@ -188,62 +225,3 @@ def _what_is_kept(run: Run) -> str:
         f"Cancelled at step {steps_done(run.folder)} of {run.settings.training.steps}. What was learnt is kept, as the "
         f"adapter {run.target.name}, too; queue it again to go on from there."
     )
-
-
-class _Show(Observer):
-    """Progress of the training at the node: bar, loss, time left, samples. Cancelling acts between two steps.
-
-    Attributes:
-        said: sentences for the user, the last one is the result.
-    """
-
-    def __init__(self, steps: int, node_id: str):
-        from server import PromptServer  # there is none where only the pack's rooms are used
-
-        self.said: list[str] = []
-        self._server = PromptServer.instance
-        self._steps, self._node_id = steps, node_id
-        self._bar: comfy.utils.ProgressBar | None = None
-        self._first: tuple[int, float] | None = None
-
-    def preparing(self, total: int) -> comfy.utils.ProgressBar:
-        self._show("preparing the pictures")
-        return comfy.utils.ProgressBar(total, self._node_id)
-
-    def step(self, step: int, loss: float) -> None:
-        """Show loss and time left.
-
-        Raises:
-            InterruptProcessingException: the user cancelled.
-        """
-        first, begin = self._first = self._first or (step, time.monotonic())
-        self._bar = self._bar or comfy.utils.ProgressBar(self._steps, self._node_id)
-        self._bar.update_absolute(step)
-        text = f"step {step} of {self._steps}, loss {loss:.4f}"
-        if step > first:
-            left = (time.monotonic() - begin) / (step - first) * (self._steps - step)
-            text += f", {_duration(left)} left"
-        self._show(text)
-        comfy.model_management.throw_exception_if_processing_interrupted()
-
-    def sheet(self, step: int, picture: Path) -> None:
-        with Image.open(picture) as image:
-            self._bar.update_absolute(step, preview=("JPEG", image.convert("RGB"), PREVIEW_SIDE))
-
-    def note(self, text: str) -> None:
-        self.say(text)
-
-    def say(self, text: str) -> None:
-        """Show a sentence that stays: at the node, in the log, and in the result."""
-        self.said.append(text)
-        logging.info(text)
-        self._show(text)
-
-    def _show(self, text: str) -> None:
-        self._server.send_progress_text(text, self._node_id)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
