@@ -11,6 +11,7 @@ from .score_dataset import IQAScoreDataset
 from .scoring import IQAScoreImages, IQASelectBest
 from .sweep import IQAImageGrid, IQAQualitySweep, IQAResponseCurve
 from .training import IQAAdapterTrain
+from .training_pictures import IQAQuickstartTrainingPictures
 
 NODES = [
     IQAAdapterLoader,
@@ -28,6 +29,7 @@ NODES = [
     IQAGradientGuidance,
     IQAQuickstartModel,
     IQAQuickstartPicture,
+    IQAQuickstartTrainingPictures,
     IQAQualitySweep,
     IQAImageGrid,
     IQAResponseCurve,

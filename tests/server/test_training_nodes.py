@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import copy
+import io
 import json
 import re
 import time
@@ -38,29 +39,39 @@ GRAPH = {
             "resolution": 64,
             "seed": 1,
             "sample_interval": 2,
-            "settings": "bucket_step: 8\nsample_steps: 2\nsample_prompts: [a red circle]",
+            "settings": "sample_steps: 2\nsample_prompts: [a red circle]",
         },
     },
     "text": {"class_type": "PreviewAny", "inputs": {"source": ["train", 2]}},
     "plot": {"class_type": "PreviewImage", "inputs": {"images": ["train", 1]}},
 }
+SAMPLES = {"class_type": "PreviewImage", "inputs": {"images": ["train", 3]}}
+
+PICTURE, TEXT = b"\0\0\0\1", b"\0\0\0\3"  # first bytes of a message with a preview, with a node's progress text
 
 
-TEXT = b"\0\0\0\3"  # first bytes of a message with a node's progress text
-
-
-async def texts_at_node(server, graph, node):
-    """What the node shows while the graph runs, and the outputs."""
-    said = []
+async def shown_at_node(server, graph, node):
+    """Texts and preview pictures that the node shows while the graph runs, and the outputs."""
+    said, pictures = [], []
     async with aiohttp.ClientSession() as session, session.ws_connect(f"{server.address}/ws") as socket:
         run = asyncio.create_task(asyncio.to_thread(server.outputs_of, graph))
         while not run.done():
             with contextlib.suppress(asyncio.TimeoutError):
                 message = await socket.receive(timeout=0.5)
-                if message.type is aiohttp.WSMsgType.BINARY and message.data.startswith(TEXT):
+                if message.type is not aiohttp.WSMsgType.BINARY:
+                    continue
+                if message.data.startswith(TEXT):
                     length = 8 + int.from_bytes(message.data[4:8], "big")
                     said += [message.data[length:].decode()] if message.data[8:length].decode() == node else []
-        return said, await run
+                if message.data.startswith(PICTURE):
+                    pictures.append(Image.open(io.BytesIO(message.data[8:])))
+        return said, pictures, await run
+
+
+def opened(output, folder=None):
+    """The pictures among a node's outputs."""
+    folder = folder or Path(folder_paths.get_temp_directory())
+    return [Image.open(folder / image["subfolder"] / image["filename"]) for image in output["images"]]
 
 
 @pytest.fixture(scope="module")
@@ -87,22 +98,100 @@ def test_an_adapter_is_trained_in_a_graph(server, pictures):
     run = server.log.parent / "iqa_training" / "trained"
     assert sorted(file.name for file in (run / "samples").iterdir()) == ["000002.png", "000004.png"]
     assert len((run / "loss.jsonl").read_text().splitlines()) == 4
-    with Image.open(Path(folder_paths.get_temp_directory()) / outputs["plot"]["images"][0]["filename"]) as plot:
-        assert np.asarray(plot).std() > 10
+    (plot,) = opened(outputs["plot"])
+    assert np.asarray(plot).std() > 10
 
 
-def test_what_the_node_shows_at_the_end_is_the_result(server, pictures):
-    said, outputs = asyncio.run(texts_at_node(server, graph(pictures, "shown", steps=3), "train"))
+def test_the_node_shows_samples_on_the_way_and_the_result_at_the_end(server, pictures):
+    wanted = graph(pictures, "shown", steps=3) | {"samples": SAMPLES}
+    said, previews, outputs = asyncio.run(shown_at_node(server, wanted, "train"))
     assert said[0] == "preparing the pictures" and re.match(r"step 2 of 3, loss .*, 0:\d\d left", said[2])
     assert re.match(r"3 steps done, loss \d.*: .*shown.safetensors$", said[-1])
-    assert outputs["train"]["text"] == [said[-1]] and outputs["train"]["images"]
+    assert outputs["train"]["text"] == [said[-1]]
+    folder = server.log.parent / "iqa_training" / "shown" / "samples"
+    sheets = [Image.open(folder / name) for name in ("000002.png", "000003.png")]  # the second is of the result
+    assert sorted(file.name for file in folder.iterdir()) == ["000002.png", "000003.png"]
+    assert [similar(preview, sheet) for preview, sheet in zip(previews[:-1], sheets, strict=True)] == [True, True]
+    ((output,), (samples, plot)) = opened(outputs["samples"]), opened(outputs["train"])
+    assert np.array_equal(samples, sheets[1]) and np.array_equal(output, sheets[1])
+    assert np.array_equal(plot, opened(outputs["plot"])[0])
+    together = previews[-1]  # stays at the node, in place of the outputs
+    assert together.width == plot.width == 640 and similar(
+        together.crop((0, together.height - plot.height, 640, together.height)), plot
+    )
+
+
+def similar(one, other):
+    """Whether two pictures differ by no more than by scaling and JPEG's compression."""
+    other = other.resize(one.size)
+    return np.abs(np.asarray(one.convert("RGB"), float) - np.asarray(other.convert("RGB"), float)).mean() < 8
+
+
+def test_without_samples_what_needs_them_does_not_run_and_the_rest_does(server, pictures):
+    wanted = graph(pictures, "unseen", steps=1, sample_interval=0) | {"samples": SAMPLES}
+    outputs = server.outputs_of(wanted)
+    assert "samples" not in outputs and len(outputs["train"]["images"]) == 1 and outputs["text"]["text"]
+
+
+def test_a_run_that_has_ended_shows_its_samples_again(server, pictures):
+    server.outputs_of(graph(pictures, "ended", steps=1))
+    again = graph(pictures, "ended", steps=1, sample_interval=3)  # free to change, and the graph runs anew
+    assert len(server.outputs_of(again)["train"]["images"]) == 2
+
+
+def test_the_folder_is_chosen_once_from_a_list(server, pictures):
+    chosen = training_pictures.write(Path(folder_paths.get_input_directory()) / "iqa_test" / "chosen", 4)
+    for node in ("IQAScoreDataset", "IQAAdapterTrain"):
+        assert "iqa_test/chosen" in str(server.get(f"/object_info/{node}")[node]["input"]["optional"]["folder"])
+    wanted = graph("", "handed_on", steps=1, sample_interval=0)
+    wanted["score"]["inputs"]["folder"] = "iqa_test/chosen"
+    wanted["train"]["inputs"]["pictures"] = ["score", 2]
+    wanted["show"] = {"class_type": "PreviewAny", "inputs": {"source": ["score", 2]}}
+    assert server.outputs_of(wanted)["show"]["text"] == [str(chosen)]
+    record = server.log.parent / "iqa_training" / "handed_on" / "run.json"
+    assert record.is_file()
+
+
+def test_a_set_with_nothing_to_train_on_is_refused_before_anything_runs(server, pictures):
+    nothing = graph(" ", "nothing")
+    with pytest.raises(GraphRefused, match="No folder of pictures is chosen. It may lie in ComfyUI's input folder"):
+        server.queue(nothing)
+    gone = graph("", "nothing")
+    for node in ("score", "train"):
+        gone[node]["inputs"]["folder"] = "gone"
+    with pytest.raises(GraphRefused, match="There is no folder gone in ComfyUI's input folder any more"):
+        server.queue(gone)
+
+
+def test_the_pictures_of_the_quickstart_are_drawn_once(server):
+    draw = {"class_type": "IQAQuickstartTrainingPictures", "inputs": {"count": 12, "clean": 0.5, "variant": 3}}
+    graph = {"draw": draw, "show": {"class_type": "PreviewAny", "inputs": {"source": ["draw", 0]}}}
+    outputs = server.outputs_of(graph)
+    folder = Path(outputs["show"]["text"][0])
+    assert len(list(folder.glob("*.png"))) == len(list(folder.glob("*.txt"))) == 12
+    before = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
+    (folder / "004.png").unlink()
+    draw["inputs"]["clean"] = 0.50000001  # so that the node runs again
+    assert server.outputs_of(graph)["show"]["text"] == [str(folder)]
+    after = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
+    assert [file.name for file in before if before[file] != after[file]] == ["004.png", "004.txt"]
+
+
+def test_resize_auto_is_what_the_iqa_model_is_used_with(server, pictures):
+    wanted = graph(pictures, "auto")
+    wanted["score"]["inputs"]["protocol"] = "auto"
+    del wanted["train"], wanted["text"], wanted["plot"]
+    assert "resize 512)" in server.outputs_of(wanted)["score"]["text"][0]
+    wanted["metric"]["inputs"]["metric"] = "quickstart_iqa"
+    wanted["score"]["inputs"]["name"] = "auto_64"
+    assert "resize 64)" in server.outputs_of(wanted)["score"]["text"][0]
 
 
 def test_pictures_without_caption_are_said_at_the_node(server, tmp_path):
     folder = training_pictures.write(tmp_path / "photos", 4)
     (folder / "02.txt").unlink()
     (folder / "00.tar").write_bytes(b"damaged")
-    said, outputs = asyncio.run(texts_at_node(server, graph(folder, "few", steps=1, sample_interval=0), "train"))
+    said, _, outputs = asyncio.run(shown_at_node(server, graph(folder, "few", steps=1, sample_interval=0), "train"))
     without = "1 of 4 pictures have no caption and are left out: 02.png: no 02.txt beside it."
     assert without in said and without in outputs["train"]["text"]
     assert "cannot be used and are left out: 00.tar is damaged" in outputs["score"]["text"][0]
@@ -122,15 +211,11 @@ def test_pictures_that_came_into_a_subfolder_are_scored(server, tmp_path):
     assert server.outputs_of(scoring)["score"]["text"][0].startswith("5 of 5 pictures")
 
 
-def test_the_quickstart_takes_its_own_size_where_none_was_chosen(server, pictures):
-    def known(name):
-        record = server.log.parent / "iqa_training" / name / "run.json"
-        return json.loads(record.read_text())["settings"]["resolution"]
-
-    server.outputs_of(graph(pictures, "own_size", steps=1, sample_interval=0, resolution=512))
-    assert known("own_size") == 64
-    server.outputs_of(graph(pictures, "chosen_size", steps=1, sample_interval=0, resolution=96))
-    assert known("chosen_size") == 96
+@pytest.mark.parametrize(("given", "taken"), [(0, 64), (512, 64), (96, 96)])  # 512 was the default of 0.1.0
+def test_the_quickstart_takes_its_own_size_where_none_was_chosen(server, pictures, given, taken):
+    server.outputs_of(graph(pictures, f"size_{given}", steps=1, sample_interval=0, resolution=given))
+    record = server.log.parent / "iqa_training" / f"size_{given}" / "run.json"
+    assert json.loads(record.read_text())["settings"]["resolution"] == taken
 
 
 def test_a_run_that_is_another_one_is_refused(server, pictures):
@@ -164,7 +249,6 @@ def test_a_cancelled_training_keeps_what_it_has_and_goes_on(server, pictures):
     ("node", "changes", "message"),
     [
         ("train", {"pictures": "no such folder"}, "There is no .*no such folder; give a folder"),
-        ("train", {"pictures": " "}, "pictures is empty"),
         ("train", {"settings": "tokkens: 3"}, "settings: unknown setting tokkens"),
         ("train", {"settings": "metrics: [topiq_nr]"}, "has no such column"),
         ("score", {"protocol": "as is", "kind": "activations"}, "entropy is computed by a formula and has no layers"),
