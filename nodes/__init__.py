@@ -2,6 +2,7 @@
 
 from .apply import IQAAdapterApply
 from .conditioning import IQAConditioningQuality, IQAQualityEmbed
+from .distort import IQADistortImages
 from .features import IQALoadFeatures, IQASaveFeatures
 from .guidance import IQAGradientGuidance
 from .loaders import IQAAdapterLoader, IQAModelLoader
@@ -20,6 +21,7 @@ NODES = [
     IQAModelLoader,
     IQAScoreImages,
     IQASelectBest,
+    IQADistortImages,
     IQAReferenceFeatures,
     IQAMixFeatures,
     IQASaveFeatures,
