@@ -10,10 +10,13 @@ from .quickstart import IQAQuickstartModel, IQAQuickstartPicture
 from .reference import IQAMixFeatures, IQAReferenceEmbed, IQAReferenceFeatures
 from .score_dataset import IQAScoreDataset
 from .scoring import IQAScoreImages, IQASelectBest
+from .simple import IQAQuality, IQAQualityFromPicture
 from .sweep import IQAImageGrid, IQAQualitySweep, IQAResponseCurve
 from .training import IQAAdapterTrain
 
 NODES = [
+    IQAQuality,
+    IQAQualityFromPicture,
     IQAAdapterLoader,
     IQAQualityEmbed,
     IQAConditioningQuality,
