@@ -6,6 +6,7 @@ from .distort import IQADistortImages
 from .features import IQALoadFeatures, IQASaveFeatures
 from .guidance import IQAGradientGuidance
 from .loaders import IQAAdapterLoader, IQAModelLoader
+from .quality_map import IQAQualityMap
 from .quickstart import IQAQuickstartModel, IQAQuickstartPicture
 from .reference import IQAMixFeatures, IQAReferenceEmbed, IQAReferenceFeatures
 from .score_dataset import IQAScoreDataset
@@ -24,6 +25,7 @@ NODES = [
     IQAModelLoader,
     IQAScoreImages,
     IQASelectBest,
+    IQAQualityMap,
     IQADistortImages,
     IQAReferenceFeatures,
     IQAMixFeatures,
