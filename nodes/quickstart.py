@@ -68,9 +68,7 @@ class IQAQuickstartPicture(io.ComfyNode):
                 io.Float.Input(
                     "severity", default=0.8, min=0.0, max=1.0, step=0.05, tooltip="0 leaves it as it is, 1 is most."
                 ),
-                fixed_seed(
-                    len(HELD_OUT_SEEDS) - 1, "Draws noise, the direction of blur and shift, and the scene."
-                ),
+                fixed_seed(len(HELD_OUT_SEEDS) - 1, "Draws noise, the direction of blur and shift, and the scene."),
             ],
             outputs=[io.Image.Output(tooltip=f"{SIZE} x {SIZE} pixels.")],
         )

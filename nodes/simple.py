@@ -170,7 +170,5 @@ def strength_input() -> io.Float.Input:
 def outputs() -> list[io.Output]:
     return [
         io.Model.Output(tooltip="The patched model; the one that came in stays as it was."),
-        IQAEmbedsType.Output(
-            display_name="iqa_embeds", tooltip="What was asked for, for Set Quality of Conditioning."
-        ),
+        IQAEmbedsType.Output(display_name="iqa_embeds", tooltip="What was asked for, for Set Quality of Conditioning."),
     ]

@@ -23,7 +23,8 @@ def tiny():
     """A score adapter for a narrow UNet of SD1.5's structure."""
     adapter = models.random_adapter(models.comfy_model("SD1.5"))
     metrics = tuple(cc3m_statistics()[name] for name in METRICS.split(", "))
-    return dataclasses.replace(adapter, metadata=dataclasses.replace(adapter.metadata, metrics=metrics, base_model="SD1.5"))
+    metadata = dataclasses.replace(adapter.metadata, metrics=metrics, base_model="SD1.5")
+    return dataclasses.replace(adapter, metadata=metadata)
 
 
 @pytest.fixture

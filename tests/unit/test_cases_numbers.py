@@ -20,7 +20,7 @@ import torch
 import torchvision
 
 from iqa_adapter.adapter.metadata import Metadata
-from iqa_adapter.iqa_models import batches, catalogue, construction, features, loading, mixing, scoring
+from iqa_adapter.iqa_models import batches, catalogue, construction, features, loading, mixing, score_text, scoring
 from iqa_adapter.iqa_models.architectures import import_architecture
 from iqa_adapter.nodes import adapter_files, conditioning, loaders, reference
 from iqa_adapter.nodes import scoring as nodes
@@ -135,10 +135,10 @@ def test_metadata_keeps_it_in_both_kinds():
 
 
 def test_percentiles_are_shown_for_the_resize_that_they_hold_for():
-    assert " %)" in scores_of("512", topiq_nr=[0.5]).table()
-    elsewhere = scores_of("as is", topiq_nr=[0.5]).table()
-    assert " %)" not in elsewhere and elsewhere.endswith("set resize to 512 to see them.")
-    assert "set resize" not in scores_of("as is", piqe=[0.5]).table()
+    assert " %, poor)" in score_text.table(scores_of("512", topiq_nr=[0.5]))
+    elsewhere = score_text.table(scores_of("as is", topiq_nr=[0.5]))
+    assert " %," not in elsewhere and elsewhere.endswith("set resize to 512 to see them.")
+    assert "set resize" not in score_text.table(scores_of("as is", piqe=[0.5]))
 
 
 def test_reference_activations_without_an_adapter_follow_the_model(quickstart, folder):
