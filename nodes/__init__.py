@@ -1,6 +1,7 @@
 """The pack's ComfyUI nodes, one file per step of the graph."""
 
 from .apply import IQAAdapterApply
+from .compare import IQACompare
 from .conditioning import IQAConditioningQuality, IQAQualityEmbed
 from .distort import IQADistortImages
 from .features import IQALoadFeatures, IQASaveFeatures
@@ -38,6 +39,7 @@ NODES = [
     IQAQualitySweep,
     IQAImageGrid,
     IQAResponseCurve,
+    IQACompare,
     IQAScoreDataset,
     IQAAdapterTrain,
 ]

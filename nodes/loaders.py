@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..iqa_models import catalogue, weights
+from ..iqa_models import catalogue, choice, weights
 from ..iqa_models.loading import load_iqa_model
+from ..iqa_models.score_text import arrow
 from . import adapter_files
 from .schema import IQAAdapterType, IQAModelType, listed, schema
 
@@ -64,13 +65,7 @@ class IQAModelLoader(io.ComfyNode):
             description="Loads a no-reference image-quality or aesthetics model, most of them pyiqa's, from files in "
             "ComfyUI/models/iqa/ or the caches of pyiqa and torch hub. Nothing in a file can run code.",
             inputs=[
-                io.Combo.Input(
-                    "metric",
-                    options=[name for name in catalogue.names() if catalogue.find(name).supported],
-                    default="piqe",
-                    tooltip="The metric. piqe, entropy and colourfulness need no file; for the others a missing file "
-                    "is named with its source and its folder.",
-                ),
+                _metric_input(),
                 io.Boolean.Input(
                     "download_if_missing",
                     default=False,
@@ -95,6 +90,26 @@ class IQAModelLoader(io.ComfyNode):
         return io.NodeOutput(load_iqa_model(metric, download_if_missing))
 
 
+def _metric_input() -> io.Combo.Input:
+    """The list of metrics in groups; what each one is stands in the tooltip and in ``descriptions``."""
+    texts = dict(choice.described())
+    lines = []
+    for group, entries in choice.groups().items():
+        for aspect in (False, True):
+            names = [f"{entry.name} {arrow(entry.name)}" for entry in entries if entry.aesthetic == aspect]
+            if names:
+                lines.append(f"{group.capitalize()}, {'aesthetics' if aspect else 'technical'}: {', '.join(names)}.")
+    socket = io.Combo.Input(
+        "metric",
+        options=list(texts),
+        default="piqe",
+        tooltip="The metric; the arrow points to better scores. A file that is missing is named with its source and "
+        "its folder.\n" + "\n".join(lines),
+    )
+    socket.extra_dict = {**(socket.extra_dict or {}), "descriptions": texts}
+    return socket
+
+
 def _sizes() -> str:
-    known = [catalogue.find(name) for name in catalogue.names()]
+    known = [entry for entries in choice.groups().values() for entry in entries]
     return ", ".join(f"{entry.name} {entry.download_mb:.0f}" for entry in known if entry.download_mb)

@@ -11,6 +11,7 @@ from ..pictures.photos import SHOWN, photo
 from ..quickstart.model import BLOCK, LATENT_CHANNELS, load_quickstart
 from ..quickstart.rendering import SIZE, render_pictures
 from ..quickstart.world import HELD_OUT_SEEDS, Scene, Thing, prompt
+from .prompt_words import KNOWN, PromptWords
 from .schema import fixed_seed, schema
 
 
@@ -34,13 +35,15 @@ class IQAQuickstartModel(io.ComfyNode):
                 io.Vae.Output(tooltip="Pixels to latents and back, without loss."),
                 io.Latent.Output(tooltip="Empty latent of the model's size."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(cls, batch_size: int) -> io.NodeOutput:
         model, clip, vae = load_quickstart(embedding_directory=folder_paths.get_folder_paths("embeddings"))
+        clip.tokenizer.listener = PromptWords(cls.hidden.unique_id if cls.hidden else None)
         latent = {"samples": torch.zeros(batch_size, LATENT_CHANNELS, SIZE // BLOCK, SIZE // BLOCK)}
-        return io.NodeOutput(model, clip, vae, latent)
+        return io.NodeOutput(model, clip, vae, latent, ui={"text": [KNOWN]})
 
 
 class IQAQuickstartPicture(io.ComfyNode):
