@@ -15,11 +15,12 @@ from ..adapter.checkpoint import load_adapter
 from ..adapter.description import Description, describe, described
 from ..adapter.metadata import Metadata
 from ..adapter.remembered import recall, remember
+from ..files import shown
 from ..iqa_models import catalogue
 from ..quality.names import unknown_metric
 from ..quality.statistics import MetricStatistics, cc3m_statistics
 from ..quickstart.adapters import REFERENCE, SCORE
-from .schema import advanced, files_in, shown
+from .schema import advanced, files_in
 
 FOLDER = "iqa_adapter"  # key of ComfyUI's folder_paths
 QUICKSTART = (SCORE.file.name, REFERENCE.file.name)
@@ -81,6 +82,8 @@ def load(adapter_name: str, metrics: str = "") -> Adapter:
     key = (path, version(path), entered)
     adapter = _in_use.get(key)
     if adapter is None:
+        if entered != metrics.strip():
+            logging.info("%s: metrics as entered before, %s.", shown(adapter_name), entered)
         adapter = _in_use[key] = load_adapter(path, description_of_bare(entered))
     if metrics.strip() and describe(path).kind == "silent":
         remember(_folder(), path, metrics.strip())
@@ -124,11 +127,8 @@ def _metric(name: str) -> MetricStatistics:
 
 def _entered(path: str, metrics: str) -> str:
     """The metrics that hold for a file: those given, else those remembered, else none."""
-    if metrics.strip() or describe(path).kind != "silent":
-        return metrics.strip()
-    if remembered := recall(_folder(), path):
-        logging.info("%s: metrics as entered before, %s.", shown(os.path.basename(path)), remembered)
-    return remembered
+    given = metrics.strip()
+    return given if given or describe(path).kind != "silent" else recall(_folder(), path)
 
 
 def _folder() -> str:
