@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ..files import WrongFile, read_tensors, shown
+from ..files import read_tensors, shown
 from .metadata import HEADER_KEY, Metadata
 from .sites import FAMILIES
 
-PROJECTION, FIRST_LAYER = "image_proj.norm.weight", "ip_adapter.1.to_k_ip.weight"
+NORMS, KEYS = ("image_proj.norm.weight", "qual_proj_model.norm.weight"), ".to_k_ip.weight"  # ends of names
 SILENT = "does not say what it was trained on; enter its metrics"
 
 
@@ -50,17 +50,15 @@ def _describe(path: str, _written: int, _size: int) -> Description:
         return Description("silent", SILENT)  # a pickle would have to be read whole, and never says
     try:
         tensors, header = read_tensors(path)
-        norm, first = tensors.get(PROJECTION), tensors.get(FIRST_LAYER)
+        norm = next((tensor for name, tensor in tensors.items() if name.endswith(NORMS)), None)
+        layers = sum(name.endswith(KEYS) for name in tensors)
+        if norm is None or norm.ndim != 1 or not layers:
+            return Description("unusable", "is no IQA-Adapter")
         if HEADER_KEY not in header:
-            if norm is None or first is None:
-                return Description("silent", SILENT)
-            layers = sum(name.endswith("to_k_ip.weight") for name in tensors)
             return Description("silent", f"{SILENT}; for {_family('', len(norm), layers)}")
-        metadata = Metadata.from_json(header[HEADER_KEY])
-    except (ValueError, OSError, WrongFile):
+        return described(Metadata.from_json(header[HEADER_KEY]), len(norm), layers)
+    except (ValueError, OSError):
         return Description("unusable", "cannot be read; choose it to learn why")
-    layers = sum(name.endswith("to_k_ip.weight") for name in tensors)
-    return described(metadata, 0 if norm is None else len(norm), layers)
 
 
 def _family(base_model: str, context_width: int, layers: int) -> str:

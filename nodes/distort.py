@@ -78,7 +78,8 @@ class IQADistortImages(io.ComfyNode):
 
 
 def _within(mask: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
-    """``inside`` where the mask ``[masks, height, width]`` is 1, ``outside`` where it is 0."""
-    scaled = F.interpolate(mask[:, None].float(), inside.shape[1:3], mode="bilinear")[:, 0, ..., None].clamp(0, 1)
+    """``inside`` where the mask ``[(masks,) height, width]`` is 1, ``outside`` where it is 0."""
+    masks = mask.reshape(-1, 1, *mask.shape[-2:]).float()
+    scaled = F.interpolate(masks, inside.shape[1:3], mode="bilinear")[:, 0, ..., None].clamp(0, 1)
     turns = torch.arange(len(inside)) % len(scaled)
     return torch.lerp(outside, inside, scaled[turns].to(inside.dtype))

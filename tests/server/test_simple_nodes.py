@@ -8,13 +8,13 @@ from node_texts import texts_at_node
 from safetensors.torch import load_file
 
 SAMPLING = {
-    "base": {"class_type": "IQAQuickstartModel", "inputs": {"batch_size": 4}},
+    "base": {"class_type": "IQAQuickstartModel", "inputs": {"batch_size": 2}},
     "prompt": {"class_type": "CLIPTextEncode",
                "inputs": {"clip": ["base", 1], "text": "a dotted pink ring on teal stripes"}},
     "empty": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["base", 1], "text": ""}},
     "sample": {"class_type": "KSampler",
                "inputs": {"model": ["quality", 0], "positive": ["prompt", 0], "negative": ["empty", 0],
-                          "latent_image": ["base", 3], "seed": 1, "steps": 8, "cfg": 3.0, "sampler_name": "euler",
+                          "latent_image": ["base", 3], "seed": 1, "steps": 6, "cfg": 3.0, "sampler_name": "euler",
                           "scheduler": "normal", "denoise": 1.0}},
     "decode": {"class_type": "VAEDecode", "inputs": {"samples": ["sample", 0], "vae": ["base", 2]}},
     "metric": {"class_type": "IQAModelLoader", "inputs": {"metric": "quickstart_iqa"}},

@@ -6,6 +6,7 @@ import shutil
 import folder_paths
 import models
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from iqa_adapter.adapter import description, remembered
@@ -64,13 +65,15 @@ def test_own_files_come_first_and_those_that_suit_before_others(folder, tiny):
     (folder / "b_broken.safetensors").write_bytes(b"nothing")
     save_adapter(tiny, folder / "c_score.safetensors")
     bare(tiny, folder / "d_bare.safetensors")
+    save_file({"lora_unet.lora_up.weight": torch.zeros(4, 4)}, folder / "e_lora.safetensors")
     options, default, texts, _ = listed()
     assert options == ["c_score.safetensors", "d_bare.safetensors", "a_reference.safetensors", "b_broken.safetensors",
-                       "quickstart_score.safetensors", "quickstart_reference.safetensors"]  # fmt: skip
+                       "e_lora.safetensors", SCORE.file.name, REFERENCE.file.name]  # fmt: skip
     assert default == "c_score.safetensors"
     assert texts["c_score.safetensors"] == "score adapter (topiq_nr, laion_aes) for SD1.5"
     assert texts["d_bare.safetensors"].startswith("does not say what it was trained on; enter its metrics; for a UNet")
     assert texts["b_broken.safetensors"].startswith("cannot be read")
+    assert texts["e_lora.safetensors"] == "is no IQA-Adapter"
     assert listed("reference")[1] == "a_reference.safetensors"
 
 
