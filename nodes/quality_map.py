@@ -34,11 +34,13 @@ class IQAQualityMap(io.ComfyNode):
                 IQAModelType.Input("iqa_model", tooltip="The metric, from Load IQA Model; of either direction."),
                 io.Combo.Input(
                     "select",
+                    optional=True,
                     options=[SHARE, THRESHOLD],
                     tooltip="What the mask holds: the worst share of every picture, or what is worse than a score.",
                 ),
                 io.Float.Input(
                     "share",
+                    optional=True,
                     default=0.25,
                     min=0.0,
                     max=1.0,
@@ -49,6 +51,7 @@ class IQAQualityMap(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "threshold",
+                    optional=True,
                     default=0.5,
                     min=-1000.0,
                     max=1000.0,
@@ -59,6 +62,7 @@ class IQAQualityMap(io.ComfyNode):
                 advanced(
                     io.Int.Input(
                         "window",
+                        optional=True,
                         default=0,
                         min=0,
                         max=4096,
@@ -69,6 +73,7 @@ class IQAQualityMap(io.ComfyNode):
                 advanced(
                     io.Int.Input(
                         "stride",
+                        optional=True,
                         default=0,
                         min=0,
                         max=4096,
@@ -93,9 +98,9 @@ class IQAQualityMap(io.ComfyNode):
         cls,
         images: Tensor,
         iqa_model: IQAModel,
-        select: str,
-        share: float,
-        threshold: float,
+        select: str = SHARE,
+        share: float = 0.25,
+        threshold: float = 0.5,
         window: int = 0,
         stride: int = 0,
     ) -> io.NodeOutput:

@@ -37,7 +37,8 @@ FROM_PICTURE = {
 IN_STEPS = {
     "adapter": {"class_type": "IQAAdapterLoader", "inputs": {"adapter_name": "quickstart_reference.safetensors"}},
     "features": {"class_type": "IQAReferenceFeatures",
-                 "inputs": {"iqa_model": ["metric", 0], "images": ["reference", 0], "iqa_adapter": ["adapter", 0]}},
+                 "inputs": {"iqa_model": ["metric", 0], "images": ["reference", 0], "iqa_adapter": ["adapter", 0],
+                            "pooling": "auto", "protocol": "auto", "references": "one by one"}},
     "embeds": {"class_type": "IQAReferenceEmbed",
                "inputs": {"iqa_adapter": ["adapter", 0], "iqa_features": ["features", 0]}},
     "quality": {"class_type": "IQAAdapterApply",
@@ -133,13 +134,12 @@ def test_map_compare_and_csv(server):
     assert outputs["score"]["meanings"][0]["name"] == "quickstart_iqa"
 
 
-def test_wrong_windows_and_distorted_nothing_end_in_one_sentence(server):
+def test_wrong_windows_end_in_one_sentence(server):
     small = {
         "picture": FROM_PICTURE["picture"],
         "metric": SAMPLING["metric"],
         "map": {"class_type": "IQAQualityMap",
-                "inputs": {"images": ["picture", 0], "iqa_model": ["metric", 0], "select": "share", "share": 0.3,
-                           "threshold": 0.5, "window": 100, "stride": 0}},
+                "inputs": {"images": ["picture", 0], "iqa_model": ["metric", 0], "window": 100}},
     }  # fmt: skip
     assert server.error_of(small).strip() == (
         "The window of 100 pixels is larger than the pictures, 64x64; make it less."
