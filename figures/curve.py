@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,13 @@ from ..optional import needed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+RHO = "\u03c1"  # Spearman's
+VERDICTS = (  # least rank correlation of request and quality, and what is said of it
+    (0.9, "follows the request"),
+    (0.5, "mostly follows the request"),
+    (-0.5, "does not follow the request"),
+    (-1.0, "goes against the request"),
+)
 SPAN = 0.05  # of the smoothed loss, as a share of the steps
 
 
@@ -25,6 +33,7 @@ class Response:
     Attributes:
         requested, measured: ``[N]``.
         metric: name of what was measured.
+        higher_is_better: its direction.
 
     Raises:
         ValueError: the two differ in length.
@@ -33,6 +42,7 @@ class Response:
     requested: np.ndarray
     measured: np.ndarray
     metric: str
+    higher_is_better: bool = True
 
     def __post_init__(self):
         if len(self.requested) != len(self.measured):
@@ -46,34 +56,47 @@ class Response:
         return np.unique(self.requested)
 
     def level_means(self) -> np.ndarray:
-        return np.array([np.nanmean(self.measured[self.requested == level]) for level in self.levels])
+        """Of the pictures that have a score; NaN where none has."""
+        of_levels = (self.measured[self.requested == level] for level in self.levels)
+        return np.array([one[np.isfinite(one)].mean() if np.isfinite(one).any() else np.nan for one in of_levels])
 
     def correlations(self) -> tuple[float, float]:
         """Spearman's ρ of request and measurement: of the level means, and of single pictures; NaN if constant."""
         return _rho(self.levels, self.level_means()), _rho(self.requested, self.measured)
 
+    def verdict(self) -> str:
+        """Whether better was drawn where better was asked for, in a sentence."""
+        levels, means = self.levels, self.level_means()
+        if len(levels) < 2:
+            return "one level only"
+        scored = means[np.isfinite(means)]
+        if len(scored) < 2:
+            return "scores at one level only" if len(scored) else "no scores"
+        if np.ptp(scored) == 0:
+            return "the same score at every level"
+        rho = self.correlations()[0]
+        follows = rho if self.higher_is_better else -rho
+        said = next(text for least, text in VERDICTS if follows >= least)
+        return f"{said}: {RHO} {rho:.2f}" + ("" if self.higher_is_better else ", where lower is better")
+
     def describe(self) -> str:
-        of_means, of_pictures = self.correlations()
+        of_pictures = self.correlations()[1]
         rows = [f"{level:g} %: {mean:.4g}" for level, mean in zip(self.levels, self.level_means(), strict=True)]
-        return "\n".join(
-            [
-                f"{self.metric} by requested percentile",
-                *rows,
-                f"Spearman's rho: {of_means:.2f} of level means, {of_pictures:.2f} of single pictures",
-            ]
-        )
+        single = f"; of single pictures {RHO} {of_pictures:.2f}" if math.isfinite(of_pictures) else ""
+        return "\n".join([f"{self.metric} by requested percentile", *rows, f"{self.verdict()}{single}"])
 
     def plot(self) -> torch.Tensor:
         """Single pictures as dots, level means with their standard deviation as a line, ``[1, H, W, 3]`` in 0…1."""
         levels, means = self.levels, self.level_means()
-        spread = [np.nanstd(self.measured[self.requested == level]) for level in levels]
+        of_levels = (self.measured[self.requested == level] for level in levels)
+        spread = [one[np.isfinite(one)].std() if np.isfinite(one).any() else 0.0 for one in of_levels]
 
         def draw(axes: Axes) -> None:
             axes.scatter(self.requested, self.measured, s=14, alpha=0.4, color="tab:gray", label="pictures")
             axes.errorbar(levels, means, yerr=spread, marker="o", capsize=4, color="tab:blue", label="mean and std")
 
-        title = f"Spearman's ρ of level means {self.correlations()[0]:.2f}"
-        return _plotted(draw, "requested percentile", self.metric, title)
+        up = self.metric if self.higher_is_better else f"{self.metric} (lower is better)"
+        return _plotted(draw, "requested percentile", up, self.verdict())
 
 
 def plot_losses(steps: Sequence[int], losses: Sequence[float], title: str) -> torch.Tensor:
@@ -123,8 +146,9 @@ def _rho(requested: np.ndarray, measured: np.ndarray) -> float:
     """Spearman's ρ of two lists ``[N]``; NaN if one is constant."""
     with needed("scipy"):
         from scipy.stats import ConstantInputWarning, spearmanr
-    if len(requested) < 2:
+    scored = np.isfinite(measured)
+    if scored.sum() < 2:
         return float("nan")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantInputWarning)
-        return float(spearmanr(requested, measured, nan_policy="omit").statistic)
+        return float(spearmanr(requested[scored], measured[scored]).statistic)

@@ -12,12 +12,19 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 
 from ..files import written_whole
+from .score_lines import ScoreLine, draw_score, wrapped
+from .score_lines import height as score_height
 
 MARGIN, LEAST_SIDE, LARGEST = 8, 128, 8192
 
 
 def labelled_grid(
-    images: torch.Tensor, captions: Sequence[str], columns: int = 0, zoom: int = 0, largest: int = LARGEST
+    images: torch.Tensor,
+    captions: Sequence[str],
+    columns: int = 0,
+    zoom: int = 0,
+    scores: Sequence[Sequence[ScoreLine]] = (),
+    largest: int = LARGEST,
 ) -> torch.Tensor:
     """One picture of all of them.
 
@@ -28,6 +35,7 @@ def labelled_grid(
         zoom: whole factor by which every picture is enlarged without smoothing; 0 chooses, so that small pictures have
             at least 128 pixels on each side.
         largest: pixels that a side of the grid may have.
+        scores: of every picture, below its caption; none, or as many as pictures.
 
     Returns:
         ``[1, height, width, 3]`` in 0…1.
@@ -38,11 +46,13 @@ def labelled_grid(
     count, height, width, _ = images.shape
     columns = min(count, columns or math.ceil(math.sqrt(count)))
     zoom = zoom or math.ceil(LEAST_SIDE / min(height, width, LEAST_SIDE))
-    font = ImageFont.load_default(max(12, width * zoom // 12))
-    captions = [_wrapped(caption, font, width * zoom) for caption in captions]
+    wide = width * zoom
+    font = ImageFont.load_default(max(12, wide // 12))
+    captions = [wrapped(caption, font, wide) for caption in captions]
     line = sum(font.getmetrics())
     text = line * max((caption.count("\n") + 1 for caption in captions if caption), default=0)
-    cell = width * zoom + MARGIN, height * zoom + text + MARGIN
+    below = max((sum(score_height(score, font, wide) for score in lines) for lines in scores), default=0)
+    cell = wide + MARGIN, height * zoom + text + below + MARGIN
     size = columns * cell[0] + MARGIN, math.ceil(count / columns) * cell[1] + MARGIN
     if max(size) > largest:
         raise ValueError(
@@ -54,9 +64,14 @@ def labelled_grid(
         row, column = divmod(number, columns)
         left, top = MARGIN + column * cell[0], MARGIN + row * cell[1]
         pixels = Image.fromarray(_bytes(image[..., :3]))
-        canvas.paste(pixels.resize((width * zoom, height * zoom), Image.Resampling.NEAREST), (left, top))
+        canvas.paste(pixels.resize((wide, height * zoom), Image.Resampling.NEAREST), (left, top))
+        top += height * zoom
         if number < len(captions):
-            draw.multiline_text((left, top + height * zoom), captions[number], "black", font, spacing=0)
+            draw.multiline_text((left, top), captions[number], "black", font, spacing=0)
+        top += text
+        for score in scores[number] if scores else ():
+            draw_score(draw, left, top, wide, score, font)
+            top += score_height(score, font, wide)
     return torch.from_numpy(np.asarray(canvas, np.float32) / 255)[None]
 
 
@@ -100,18 +115,3 @@ def write_png(path: str | Path, image: torch.Tensor) -> None:
 
 def _bytes(image: torch.Tensor) -> np.ndarray:
     return (image.clamp(0, 1) * 255).round().byte().cpu().numpy()
-
-
-def _wrapped(caption: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """The caption in lines that are no wider than its picture, where words allow it."""
-    lines = []
-    for given in caption.split("\n"):
-        line = ""
-        for word in given.split():
-            longer = f"{line} {word}".strip()
-            if line and font.getlength(longer) > width:
-                lines.append(line)
-                longer = word
-            line = longer
-        lines.append(line)
-    return "\n".join(lines)

@@ -12,15 +12,13 @@ import torch
 from torch import Tensor
 
 from ..quality.names import unknown_metric
-from ..quality.resize import AS_IS, in_words
+from ..quality.resize import AS_IS
 from ..quality.statistics import MetricStatistics, cc3m_statistics
 from . import catalogue
 from .batches import check_images, run_in_batches
 
 if TYPE_CHECKING:
     from .loading import IQAModel
-
-ROWS_OF_TABLE = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,41 +82,6 @@ class Scores:
         name, column = self.column(metric)
         goodness = column if catalogue.find(name).higher_is_better else -column
         return goodness.nan_to_num(nan=-math.inf).argsort(descending=True, stable=True)[:count].tolist()
-
-    def table(self) -> str:
-        """One line per image, a column per metric with an arrow towards better, and the mean of several images.
-
-        Behind a raw value stand its z-score and percentile, where the metric has statistics that hold for it; where
-        they only hold for another resize, a last line says so.
-        """
-        arrows = ("↓", "↑")
-        rows = [["", *(f"{name} {arrows[catalogue.find(name).higher_is_better]}" for name in self.metrics)]]
-        shown = self.values[:ROWS_OF_TABLE]
-        rows += [[f"image {number}", *self._cells(row)] for number, row in enumerate(shown.tolist(), 1)]
-        if len(self) > len(shown):
-            rows.append([f"... {len(self) - len(shown)} more", *[""] * len(self.metrics)])
-        if len(self) > 1:
-            rows.append(["mean", *self._cells(self.values.nanmean(0).tolist())])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-        return "\n".join(lines + self._note())
-
-    def _note(self) -> list[str]:
-        elsewhere = {known.resize for name, known in cc3m_statistics().items() if name in self.metrics} - {self.resize}
-        return [
-            f"z-scores and percentiles are known for pictures {in_words(resize)}, but these were judged "
-            f"{in_words(self.resize)}; set resize to {resize} to see them."
-            for resize in sorted(elsewhere)
-        ]
-
-    def _cells(self, row: Sequence[float]) -> list[str]:
-        known = self.statistics()
-        cells = []
-        for name, raw in zip(self.metrics, row, strict=True):
-            cells.append(f"{raw:.4g}")
-            if name in known and math.isfinite(raw):
-                cells[-1] += f" ({known[name].z_score(raw):+.2f}z, {known[name].percentile(raw):.3g} %)"
-        return cells
 
 
 def score_images(

@@ -1,19 +1,25 @@
 """The pack's ComfyUI nodes, one file per step of the graph."""
 
 from .apply import IQAAdapterApply
+from .compare import IQACompare
 from .conditioning import IQAConditioningQuality, IQAQualityEmbed
+from .distort import IQADistortImages
 from .features import IQALoadFeatures, IQASaveFeatures
 from .guidance import IQAGradientGuidance
 from .loaders import IQAAdapterLoader, IQAModelLoader
+from .quality_map import IQAQualityMap
 from .quickstart import IQAQuickstartModel, IQAQuickstartPicture
 from .reference import IQAMixFeatures, IQAReferenceEmbed, IQAReferenceFeatures
 from .score_dataset import IQAScoreDataset
 from .scoring import IQAScoreImages, IQASelectBest
+from .simple import IQAQuality, IQAQualityFromPicture
 from .sweep import IQAImageGrid, IQAQualitySweep, IQAResponseCurve
 from .training import IQAAdapterTrain
 from .training_pictures import IQAQuickstartTrainingPictures
 
 NODES = [
+    IQAQuality,
+    IQAQualityFromPicture,
     IQAAdapterLoader,
     IQAQualityEmbed,
     IQAConditioningQuality,
@@ -21,6 +27,8 @@ NODES = [
     IQAModelLoader,
     IQAScoreImages,
     IQASelectBest,
+    IQAQualityMap,
+    IQADistortImages,
     IQAReferenceFeatures,
     IQAMixFeatures,
     IQASaveFeatures,
@@ -33,6 +41,7 @@ NODES = [
     IQAQualitySweep,
     IQAImageGrid,
     IQAResponseCurve,
+    IQACompare,
     IQAScoreDataset,
     IQAAdapterTrain,
 ]

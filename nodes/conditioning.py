@@ -137,11 +137,19 @@ class IQAConditioningQuality(io.ComfyNode):
         return io.NodeOutput(with_quality(conditioning, iqa_embeds))
 
 
-def adapter_metrics(adapter: Adapter) -> list[MetricStatistics]:
+def adapter_metrics(adapter: Adapter, instead: str = "Reference Quality Conditioning") -> list[MetricStatistics]:
+    """The metrics of a score adapter.
+
+    Args:
+        instead: display name of the node for reference adapters.
+
+    Raises:
+        ValueError: it is a reference adapter.
+    """
     if adapter.metadata.kind != "score":
         raise ValueError(
             f"{adapter.name} is conditioned on a reference picture (activations of {adapter.metadata.iqa_model}), not "
-            "on scores. Connect it to Reference Quality Conditioning, or load a score adapter."
+            f"on scores. Use {instead}, or load a score adapter."
         )
     return list(adapter.metadata.metrics)
 

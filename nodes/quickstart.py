@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import folder_paths
 import torch
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ..pictures.distortions import KINDS, distort
 from ..pictures.photos import SHOWN, photo
 from ..quickstart.model import BLOCK, LATENT_CHANNELS, load_quickstart
 from ..quickstart.rendering import SIZE, render_pictures
 from ..quickstart.world import HELD_OUT_SEEDS, Scene, Thing, prompt
-from .schema import schema
+from .prompt_words import KNOWN, PromptWords
+from .schema import fixed_seed, schema
 
 
 class IQAQuickstartModel(io.ComfyNode):
@@ -34,13 +35,15 @@ class IQAQuickstartModel(io.ComfyNode):
                 io.Vae.Output(tooltip="Pixels to latents and back, without loss."),
                 io.Latent.Output(tooltip="Empty latent of the model's size."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(cls, batch_size: int) -> io.NodeOutput:
         model, clip, vae = load_quickstart(embedding_directory=folder_paths.get_folder_paths("embeddings"))
+        clip.tokenizer.listener = PromptWords(cls.hidden.unique_id if cls.hidden else None)
         latent = {"samples": torch.zeros(batch_size, LATENT_CHANNELS, SIZE // BLOCK, SIZE // BLOCK)}
-        return io.NodeOutput(model, clip, vae, latent)
+        return io.NodeOutput(model, clip, vae, latent, ui={"text": [KNOWN]})
 
 
 class IQAQuickstartPicture(io.ComfyNode):
@@ -68,13 +71,7 @@ class IQAQuickstartPicture(io.ComfyNode):
                 io.Float.Input(
                     "severity", default=0.8, min=0.0, max=1.0, step=0.05, tooltip="0 leaves it as it is, 1 is most."
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=len(HELD_OUT_SEEDS) - 1,
-                    tooltip="Draws noise, the direction of blur and shift, and the scene.",
-                ),
+                fixed_seed(len(HELD_OUT_SEEDS) - 1, "Draws noise, the direction of blur and shift, and the scene."),
             ],
             outputs=[io.Image.Output(tooltip=f"{SIZE} x {SIZE} pixels.")],
         )
@@ -83,7 +80,8 @@ class IQAQuickstartPicture(io.ComfyNode):
     def execute(cls, picture: str, distortion: str, severity: float, seed: int) -> io.NodeOutput:
         clean = render_pictures([example_scene(seed)]) if picture == cls.SCENE else photo(picture)
         generator = torch.Generator().manual_seed(seed)
-        return io.NodeOutput(distort(clean, distortion, severity, generator).movedim(1, -1))
+        made = distort(clean, distortion, severity, generator).movedim(1, -1)
+        return io.NodeOutput(made, ui=ui.PreviewImage(made, cls=cls))
 
 
 def example_scene(seed: int) -> Scene:

@@ -37,6 +37,14 @@ def advanced(socket: io.Input) -> io.Input:
     return socket
 
 
+def fixed_seed(most: int, tooltip: str) -> io.Int.Input:
+    """A seed that stays as it is; the last widget of its node, since ComfyUI before 0.3.76 shows no control for it."""
+    kept = getattr(io, "ControlAfterGenerate", None)
+    return io.Int.Input(
+        "seed", default=0, min=0, max=most, control_after_generate=kept.fixed if kept else False, tooltip=tooltip
+    )
+
+
 def resize_input(tooltip: str, options: Sequence[str], default: str) -> io.Combo.Input:
     """How pictures are scaled before an IQA model sees them; workflows store it as ``protocol``."""
     return io.Combo.Input("protocol", display_name="resize", options=list(options), default=default, tooltip=tooltip)

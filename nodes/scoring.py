@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 
+import folder_paths
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..files import write_text
 from ..iqa_models.loading import IQAModel
+from ..iqa_models.score_text import comma_separated, meanings, table
 from ..iqa_models.scoring import Scores, score_images
 from ..quality.resize import AS_IS, RESIZES
 from .schema import IQAModelType, IQAScoresType, advanced, pictures, resize_input, schema, single
@@ -53,6 +57,16 @@ class IQAScoreImages(io.ComfyNode):
                         tooltip="Pictures judged at once, 1 to 1024; 0 chooses by their size. Less needs less memory.",
                     )
                 ),
+                advanced(
+                    io.String.Input(
+                        "csv",
+                        default="",
+                        optional=True,
+                        placeholder="iqa_scores/scores",
+                        tooltip="Beginning of the name of a CSV file in ComfyUI's output folder, one line per picture; "
+                        "a number is added. Empty for none.",
+                    )
+                ),
             ],
             outputs=[
                 IQAScoresType.Output(display_name="iqa_scores", tooltip="All scores, raw."),
@@ -74,13 +88,16 @@ class IQAScoreImages(io.ComfyNode):
         model_4: list[IQAModel] = (),
         protocol: list[str] = (AS_IS,),
         batch_size: list[int] = (0,),
+        csv: list[str] = ("",),
     ) -> io.NodeOutput:
         models = [*iqa_model, *model_2, *model_3, *model_4]
         resize, at_once = single(protocol, "resize"), single(batch_size, "batch_size")
         scores = score_images(models, pictures(images), resize, at_once)
-        table = scores.table()
-        shown = {"text": [table], "scores": [_finite(scores.by_metric())]}
-        return io.NodeOutput(scores, scores.values[:, 0].tolist(), table, ui=shown)
+        text = table(scores)
+        shown = {"text": [text], "scores": [_finite(scores.by_metric())], "meanings": meanings(scores)}
+        if file := single(csv, "csv").strip():
+            shown["text"].append(f"written to {_write_csv(scores, file)}")
+        return io.NodeOutput(scores, scores.values[:, 0].tolist(), text, ui=shown)
 
 
 class IQASelectBest(io.ComfyNode):
@@ -139,6 +156,16 @@ class IQASelectBest(io.ComfyNode):
         chosen = [found[number] for number in best]
         alike = len({picture.shape for picture in chosen}) == 1
         return io.NodeOutput([torch.stack(chosen)] if alike else [picture[None] for picture in chosen], best)
+
+
+def _write_csv(scores: Scores, prefix: str) -> str:
+    """The file's path in the output folder."""
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+        prefix.removesuffix(".csv"), folder_paths.get_output_directory()
+    )
+    file = f"{name}_{counter:05}_.csv"
+    write_text(os.path.join(folder, file), comma_separated(scores))
+    return os.path.join(subfolder, file)
 
 
 def _finite(columns: dict[str, list[float]]) -> dict[str, list[float | None]]:

@@ -12,6 +12,9 @@ from ..adapter.adapter import Adapter
 from ..adapter.tokens import embed_quality
 from ..figures.curve import Response
 from ..figures.grid import labelled_grid
+from ..figures.score_lines import ScoreLine
+from ..iqa_models import catalogue
+from ..iqa_models.score_text import standings
 from ..iqa_models.scoring import Scores
 from ..quality.targets import requested as standardised
 from .conditioning import adapter_metrics
@@ -95,7 +98,12 @@ class IQAImageGrid(io.ComfyNode):
                     "labels", default="", multiline=True, tooltip="A line per picture, for example from Quality Sweep."
                 ),
                 io.Int.Input("columns", default=0, min=0, max=256, tooltip="Pictures per row; 0 for about a square."),
-                IQAScoresType.Input("iqa_scores", optional=True, tooltip="Scores to print below, from Score Images."),
+                IQAScoresType.Input(
+                    "iqa_scores",
+                    optional=True,
+                    tooltip="Scores to show below, from Score Images: an arrow towards better, a bar from worst to "
+                    "best, and a word where the metric has statistics.",
+                ),
                 advanced(
                     io.Int.Input(
                         "zoom",
@@ -115,14 +123,12 @@ class IQAImageGrid(io.ComfyNode):
     ) -> io.NodeOutput:
         captions = [line.strip() for line in labels.split("\n")] if labels.strip() else [""] * len(images)
         captions += [""] * (len(images) - len(captions))
+        lines = ()
         if iqa_scores is not None:
             if len(iqa_scores) != len(images):
                 raise ValueError(f"The scores are of {len(iqa_scores)} images, but the grid has {len(images)}.")
-            captions = [
-                "\n".join([*filter(None, [caption]), *_score_lines(iqa_scores, row)])
-                for caption, row in zip(captions, iqa_scores.values.tolist(), strict=False)
-            ]
-        return io.NodeOutput(labelled_grid(images, captions, columns, zoom))
+            lines = [_score_lines(iqa_scores, row) for row in iqa_scores.values.tolist()]
+        return io.NodeOutput(labelled_grid(images, captions, columns, zoom, lines))
 
 
 class IQAResponseCurve(io.ComfyNode):
@@ -155,7 +161,10 @@ class IQAResponseCurve(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output(tooltip="The plot."),
-                io.String.Output(display_name="summary", tooltip="Level means and Spearman's rank correlations."),
+                io.String.Output(
+                    display_name="summary",
+                    tooltip="Level means, and whether they follow the request (Spearman's rank correlation).",
+                ),
             ],
             is_output_node=True,
         )
@@ -166,7 +175,8 @@ class IQAResponseCurve(io.ComfyNode):
         asked = np.array(percentiles(requested, "requested"))
         if len(asked) and len(measured) % len(asked) == 0:
             asked = asked.repeat(len(measured) // len(asked))
-        response = Response(asked, measured.double().numpy(), name)
+        upwards = catalogue.find(name).higher_is_better
+        response = Response(asked, measured.double().numpy(), name, upwards)
         plot, summary = response.plot(), response.describe()
         return io.NodeOutput(plot, summary, ui={**ui.PreviewImage(plot, cls=cls).as_dict(), "text": [summary]})
 
@@ -201,5 +211,8 @@ def _label(quality: float, aesthetics: float, both: bool) -> str:
     return f"quality {quality:g} %" + (f", aesthetics {aesthetics:g} %" if both else "")
 
 
-def _score_lines(scores: Scores, row: list[float]) -> list[str]:
-    return [f"{name} {value:.3g}" for name, value in zip(scores.metrics, row, strict=True)]
+def _score_lines(scores: Scores, row: list[float]) -> list[ScoreLine]:
+    return [
+        ScoreLine(f"{name} {value:.3g} {found.word}".strip(), catalogue.find(name).higher_is_better, found.share)
+        for name, value, found in zip(scores.metrics, row, standings(scores, row), strict=True)
+    ]

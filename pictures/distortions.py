@@ -1,7 +1,8 @@
 """Distortions with a continuous severity, on the scale of the picture.
 
-Lengths (blur width, displacement, block size) are fractions of the shorter side, so that a severity means the same to
-the eye in a 64-pixel scene and in a large photo. JPEG is the exception: its 8-pixel blocks are part of the format.
+Lengths (blur width, displacement, side of blocks, grain) are fractions of the shorter side, so that a severity means
+the same to the eye in a 64-pixel scene and in a large photo: seen at one size, both look alike. Pictures of 64 pixels
+are the measure: their noise is drawn pixel by pixel, and their JPEG is JPEG, with eight blocks on the shorter side.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ..optional import needed
+from .blocks import compress
+from .filters import NARROW, filtered, gaussian, motion
 
+MEASURE, BLOCK = 64, 8  # pixels: shorter side at which noise is white, and side of JPEG's blocks there
 KINDS = (
     "clean",
     "gaussian_blur",
@@ -91,6 +95,8 @@ def _gaussian_blur(images, severity, generator):
         import kornia
     sigma = (severity * 0.04 * _side(images)).clamp_min(1e-3)
     size = 2 * math.ceil(3 * float(sigma.max())) + 1
+    if size > NARROW:
+        return torch.cat([filtered(image[None], gaussian(s)) for image, s in zip(images, sigma.tolist(), strict=True)])
     return kornia.filters.gaussian_blur2d(images, (size, size), sigma[:, None].expand(-1, 2), border_type="replicate")
 
 
@@ -103,6 +109,9 @@ def _motion_blur(images, severity, generator):
     blurred = torch.empty_like(images)
     for i, h in enumerate(half.tolist()):
         image, below = images[i : i + 1], int(h)
+        if 2 * below + 3 > NARROW:
+            blurred[i] = filtered(image, motion(h, angle[i : i + 1]))[0]
+            continue
         shorter, longer = (
             kornia.filters.motion_blur(image, 2 * n + 1, angle[i : i + 1], 0.0, "replicate") if n else image
             for n in (below, below + 1)
@@ -112,26 +121,41 @@ def _motion_blur(images, severity, generator):
 
 
 def _white_noise(images, severity, generator):
-    noise = torch.randn(images.shape, generator=generator, dtype=images.dtype)
+    """Grains of a 64th of the shorter side, white where that is a pixel."""
+    cells = [round(length * MEASURE / max(MEASURE, _side(images))) for length in images.shape[-2:]]
+    noise = torch.randn(*images.shape[:2], *cells, generator=generator, dtype=images.dtype)
+    if noise.shape != images.shape:
+        smooth = F.interpolate(noise, images.shape[-2:], mode="bicubic")
+        noise = smooth / F.adaptive_avg_pool2d(smooth, cells).std()  # as strong as white noise, seen at 64 pixels
     return images + 0.25 * severity.view(-1, 1, 1, 1) * noise
 
 
 def _jpeg(images, severity, generator):
     """Quality 95 down to 4, without chroma subsampling, which would be a loss at every quality."""
+    block = max(1, round(_side(images) * BLOCK / MEASURE))
     compressed = []
     for image, s in zip(images, severity.tolist(), strict=True):
-        pixels = (image.movedim(0, -1) * 255).round().clamp(0, 255).byte().numpy()
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "JPEG", quality=round(4 + 91 * (1 - s) ** 1.5), subsampling=0)
-        compressed.append(np.asarray(Image.open(file)))
-    return torch.from_numpy(np.stack(compressed)).movedim(-1, 1).to(images.dtype) / 255
+        quality = round(4 + 91 * (1 - s) ** 1.5)
+        by_itself = block > BLOCK
+        compressed.append(compress(image, quality, block, (1 - s) ** 2) if by_itself else _saved(image, quality))
+    return torch.stack(compressed)
+
+
+def _saved(image, quality):
+    """``[3, H, W]`` in 0...1, saved as JPEG and opened again."""
+    pixels = (image.movedim(0, -1) * 255).round().clamp(0, 255).byte().numpy()
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=0)
+    return torch.from_numpy(np.array(Image.open(file))).movedim(-1, 0).to(image.dtype) / 255
 
 
 def _pixelation(images, severity, generator):
-    size = images.shape[-2:]
+    """Blocks from a pixel to 12 % of the side; in large pictures soon as large as a small picture's pixels."""
+    size, side = images.shape[-2:], _side(images)
+    pixel = max(1, side / MEASURE)  # of the small picture
     blocks = []
     for image, s in zip(images, severity.tolist(), strict=True):
-        block = 1 + s * (0.12 * _side(images) - 1)
+        block = pixel * (1 + s * (0.12 * side / pixel - 1)) - (pixel - 1) * (1 - s) ** 8
         cells = [max(1, round(length / block)) for length in size]
         blocks.append(F.interpolate(F.adaptive_avg_pool2d(image[None], cells), size, mode="nearest-exact"))
     return torch.cat(blocks)

@@ -6,13 +6,16 @@ weights; this file only supplies the vocabulary and a small transformer.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import comfy.sd
 import comfy.sd1_clip
 import comfy.supported_models_base
 import torch
 from comfy.ldm.modules.attention import optimized_attention_for_device
 
-from .world import WORDS, words
+from .world import WORDS, unknown_words, words
 
 PAD, END, UNKNOWN = 0, 1, 2
 VOCABULARY = {"<pad>": PAD, "<end>": END, "<unknown>": UNKNOWN, **{word: i for i, word in enumerate(WORDS, 3)}}
@@ -20,6 +23,7 @@ MAX_TOKENS = 24
 WIDTH = 128
 _CONFIG = {"width": WIDTH, "layers": 2, "heads": 4}
 _NAME = "quickstart"
+_EMBEDDING = re.compile(r"embedding:\S+")  # a file by its name, not words
 
 
 class WordTokenizer:
@@ -53,10 +57,21 @@ class _ChunkTokenizer(comfy.sd1_clip.SDTokenizer):
 
 
 class Tokenizer(comfy.sd1_clip.SD1Tokenizer):
-    """Prompt with weights to chunks of 24 (token, weight) pairs."""
+    """Prompt with weights to chunks of 24 (token, weight) pairs.
+
+    Attributes:
+        listener: is given the words of every prompt that the model never learnt; None for nobody.
+    """
+
+    listener: Callable[[list[str]], None] | None = None
 
     def __init__(self, embedding_directory=None, tokenizer_data={}):  # noqa: B006
         super().__init__(embedding_directory, tokenizer_data, name=_NAME, tokenizer=_ChunkTokenizer)
+
+    def tokenize_with_weights(self, text: str, *args, **kwargs) -> dict:
+        if self.listener is not None:
+            self.listener(unknown_words(_EMBEDDING.sub(" ", text)))
+        return super().tokenize_with_weights(text, *args, **kwargs)
 
 
 class _Block(torch.nn.Module):

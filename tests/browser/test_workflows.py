@@ -114,4 +114,3 @@ def test_the_training_node_shows_samples_and_loss_when_it_has_ended(page):
     page.wait_for_function(PICTURE_IS_SHOWN, arg="Save the samples", timeout=5 * MINUTE)
     heights = f"{train}.imgs.map(picture => picture.naturalHeight)"
     page.wait_for_function(f"{heights}.some(height => height > 440)", timeout=MINUTE)  # of the plot, and samples above
-

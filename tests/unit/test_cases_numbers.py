@@ -20,9 +20,9 @@ import torch
 import torchvision
 
 from iqa_adapter.adapter.metadata import Metadata
-from iqa_adapter.iqa_models import batches, catalogue, construction, features, loading, mixing, scoring
+from iqa_adapter.iqa_models import batches, catalogue, construction, features, loading, mixing, score_text, scoring
 from iqa_adapter.iqa_models.architectures import import_architecture
-from iqa_adapter.nodes import conditioning, loaders, reference
+from iqa_adapter.nodes import adapter_files, conditioning, loaders, reference
 from iqa_adapter.nodes import scoring as nodes
 from iqa_adapter.quality.resize import RESIZES
 from iqa_adapter.quality.statistics import MetricStatistics, cc3m_statistics
@@ -135,10 +135,10 @@ def test_metadata_keeps_it_in_both_kinds():
 
 
 def test_percentiles_are_shown_for_the_resize_that_they_hold_for():
-    assert " %)" in scores_of("512", topiq_nr=[0.5]).table()
-    elsewhere = scores_of("as is", topiq_nr=[0.5]).table()
-    assert " %)" not in elsewhere and elsewhere.endswith("set resize to 512 to see them.")
-    assert "set resize" not in scores_of("as is", piqe=[0.5]).table()
+    assert " %, poor)" in score_text.table(scores_of("512", topiq_nr=[0.5]))
+    elsewhere = score_text.table(scores_of("as is", topiq_nr=[0.5]))
+    assert " %," not in elsewhere and elsewhere.endswith("set resize to 512 to see them.")
+    assert "set resize" not in score_text.table(scores_of("as is", piqe=[0.5]))
 
 
 def test_reference_activations_without_an_adapter_follow_the_model(quickstart, folder):
@@ -368,7 +368,7 @@ def test_a_mirror_of_hugging_face_is_honoured(monkeypatch):
 )
 def test_the_nearest_name_is_one_of_the_whole_catalogue(typed, message):
     with pytest.raises(ValueError, match=message):
-        loaders._description(typed)
+        adapter_files.description_of_bare(typed)
     base = adapter_of()
     with pytest.raises(ValueError, match=message):
         conditioning.IQAQualityEmbed.execute(base, 50, 50, targets=f"{typed}=+1z, r=0z, g=0z, b=0z")
@@ -377,7 +377,7 @@ def test_the_nearest_name_is_one_of_the_whole_catalogue(typed, message):
 def test_a_metric_of_the_catalogue_that_is_not_the_adapters():
     with pytest.raises(ValueError, match="topiq_nr is not among the metrics here, which are r, g, b"):
         conditioning.IQAQualityEmbed.execute(adapter_of(), 50, 50, targets="topiq_nr=+1z")
-    niqe = loaders._description("topiq_nr, niqe").metrics[1]
+    niqe = adapter_files.description_of_bare("topiq_nr, niqe").metrics[1]
     assert not niqe.known and not niqe.higher_is_better
 
 

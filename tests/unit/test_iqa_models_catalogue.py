@@ -13,7 +13,8 @@ import pytest
 import torch
 from pyiqa.default_model_configs import DEFAULT_CONFIGS
 
-from iqa_adapter.iqa_models import catalogue, construction
+from iqa_adapter.iqa_models import catalogue, choice, construction
+from iqa_adapter.nodes import loaders
 from iqa_adapter.quality import statistics
 
 OWN = {name for name in catalogue.names() if catalogue.find(name).module}  # not pyiqa's, or not by its code
@@ -109,3 +110,23 @@ def test_smallest_picture_of_a_formula(name, folder):
     side = entry.minimum_side
     picture = iqa_nets.photos(1, side + 8, side + 8)[:, :side, :side].movedim(-1, 1)
     assert net(picture).isfinite().all()
+
+
+def test_the_list_of_metrics_begins_with_what_needs_no_download():
+    groups = choice.groups()
+    assert [entry.name for entry in groups["no download"]] == ["entropy", "piqe", "quickstart_iqa", "colourfulness"]
+    assert [entry.name for entry in groups["recommended"]][:1] == ["topiq_nr"]
+    for entries in groups.values():
+        assert [entry.aesthetic for entry in entries] == sorted(entry.aesthetic for entry in entries)
+    names = [name for name, _ in choice.described()]
+    assert sorted(names) == [name for name in catalogue.names() if catalogue.find(name).supported]
+    texts = dict(choice.described())
+    assert texts["piqe"] == "no download: technical quality, lower is better"
+    assert texts["laion_aes"] == "recommended: aesthetics, higher is better, 937 MB"
+
+
+def test_the_loader_tells_the_direction_of_every_metric():
+    (metric, _) = loaders.IQAModelLoader.define_schema().inputs
+    assert metric.default == "piqe" and metric.options == [name for name, _ in choice.described()]
+    assert "piqe \u2193" in metric.tooltip and "laion_aes \u2191" in metric.tooltip
+    assert metric.extra_dict["descriptions"] == dict(choice.described())

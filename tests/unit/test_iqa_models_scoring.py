@@ -2,16 +2,19 @@
 
 import dataclasses
 import json
+import os
 
 import comfy.model_management
 import comfy.utils
+import folder_paths
 import iqa_nets
 import pytest
 import torch
 
-from iqa_adapter.iqa_models import loading, scoring
+from iqa_adapter.iqa_models import loading, score_text, scoring
 from iqa_adapter.nodes import scoring as nodes
 from iqa_adapter.quality import statistics
+from iqa_adapter.quality.standing import EMPTY, FULL
 
 NAMES = ["piqe", "entropy", "cnniqa"]
 
@@ -187,12 +190,45 @@ def test_best_follows_the_direction_of_the_metric():
 
 
 def test_table_is_aligned_and_short():
-    table = scores_of(piqe=[30.0, 10.0], topiq_nr=[0.549225, 0.747905]).table().splitlines()
+    table = score_text.table(scores_of(piqe=[30.0, 10.0], topiq_nr=[0.549225, 0.747905])).splitlines()
     assert [line.split()[0] for line in table] == ["piqe", "image", "image", "mean"]
     assert "piqe ↓" in table[0] and "topiq_nr ↑" in table[0]
-    assert "0.00z" in table[1] and "99 %)" in table[2] and table[3].split()[1] == "20"
+    assert "0.00z" in table[1] and "99 %, very good)" in table[2] and table[3].split()[1] == "20"
     assert len({len(line) for line in table}) == 1
-    assert "... 76 more" in scores_of(piqe=[1.0] * 100).table()
+    assert "... 76 more" in score_text.table(scores_of(piqe=[1.0] * 100))
+
+
+def test_bars_go_from_worst_to_best_by_percentile_or_range():
+    table = score_text.table(scores_of(piqe=[0.0, 70.0], topiq_nr=[0.549225, 0.747905])).splitlines()
+    assert f"0 {10 * FULL}" in table[1] and f"70 {3 * FULL}{7 * EMPTY}" in table[2]  # of piqe less is better
+    assert f"0.5492 {5 * FULL}{5 * EMPTY} (-0.00z" in table[1]
+    unbounded = score_text.table(scores_of(colourfulness=[0.2]))
+    assert FULL not in unbounded and EMPTY not in unbounded
+
+
+def test_meanings_are_plain_json_for_bars():
+    scores = scores_of(piqe=[10.0, float("nan")], topiq_nr=[0.549225, 0.747905], colourfulness=[0.1, 0.2])
+    piqe, topiq, colourfulness = json.loads(json.dumps(score_text.meanings(scores), allow_nan=False))
+    assert piqe == {"name": "piqe", "higher_is_better": False, "low": 0.0, "high": 100.0, "better_than": [None, None]}
+    assert topiq["better_than"] == [pytest.approx(47, abs=1), pytest.approx(99, abs=0.1)]
+    assert colourfulness["low"] == 0 and colourfulness["high"] is None
+
+
+def test_a_csv_file_has_a_line_per_image(tmp_path, monkeypatch, models):
+    monkeypatch.setattr(folder_paths, "get_output_directory", lambda: str(tmp_path))
+    images = iqa_nets.photos(2)
+    for number in (1, 2):
+        result = nodes.IQAScoreImages.execute([models["piqe"]], [images], csv=["tables/mine"])
+        assert result.ui["text"][1] == f"written to {os.path.join('tables', f'mine_{number:05}_.csv')}"
+    lines = (tmp_path / "tables" / "mine_00001_.csv").read_text().splitlines()
+    assert lines[0] == "image,piqe" and [float(line.split(",")[1]) for line in lines[1:]] == [
+        pytest.approx(value, rel=1e-4) for value in result.args[1]
+    ]
+    known = score_text.comma_separated(scores_of(topiq_nr=[0.549225, float("nan")])).splitlines()
+    assert known[0] == "image,topiq_nr,topiq_nr z-score,topiq_nr better than %"
+    assert known[1].startswith("1,0.549225,-0.0") and known[2] == "2,,,"
+    with pytest.raises(Exception, match="outside"):
+        nodes.IQAScoreImages.execute([models["piqe"]], [images], csv=["../mine"])
 
 
 def test_nodes(models):
@@ -200,7 +236,9 @@ def test_nodes(models):
     result = nodes.IQAScoreImages.execute([models["piqe"]], [images], model_3=[models["entropy"]])
     scores, values, table = result.args
     assert scores.metrics == ("piqe", "entropy") and values == scores.by_metric()["piqe"]
-    assert result.ui == {"text": [table], "scores": [scores.by_metric()]}
+    assert result.ui == {
+        "text": [table], "scores": [scores.by_metric()], "meanings": score_text.meanings(scores)
+    }  # fmt: skip
     (best,), indices = nodes.IQASelectBest.execute([images], [scores], [2], [""]).args
     assert indices == sorted(range(4), key=lambda i: values[i])[:2]
     assert torch.equal(best, images[indices])

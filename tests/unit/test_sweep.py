@@ -7,7 +7,9 @@ import torch
 
 from iqa_adapter.adapter.checkpoint import load_adapter
 from iqa_adapter.adapter.tokens import embed_quality
+from iqa_adapter.figures import grid
 from iqa_adapter.figures.curve import Response
+from iqa_adapter.figures.score_lines import ScoreLine
 from iqa_adapter.iqa_models import scoring
 from iqa_adapter.nodes import sweep
 from iqa_adapter.nodes.conditioning import adapter_metrics
@@ -74,13 +76,45 @@ def test_grid_refuses_scores_of_other_pictures_and_what_is_too_large(scores):
         sweep.IQAImageGrid.execute(torch.rand(70, 128, 128, 3), "", 70)
 
 
+def test_grid_shows_scores_with_arrow_and_bar(scores):
+    images = torch.full((6, 128, 128, 3), 0.5)
+    shown = sweep.IQAImageGrid.execute(images, "", 3, scores).args[0][0]
+    bar, blue = (shown == shown[-12, 20]).all(-1), torch.tensor([0x3B, 0x6E, 0xA5]) / 255
+    filled = ((shown - blue).abs().amax(-1) < 0.01).sum(1)
+    rows = filled.nonzero().flatten()
+    assert bar.any() and len(rows) and filled.max() > 3 * 110  # piqe of 1 to 6: nearly full bars in three columns
+    text = grid.labelled_grid(images, ["x"] * 6, 3, 0, [[ScoreLine("x", True, share)] for share in (0, 1) * 3])
+    assert text.shape[1] > grid.labelled_grid(images, ["x"] * 6, 3).shape[1]
+
+
 def test_curve_gives_level_means_and_rank_correlations(scores):
     plot, summary = sweep.IQAResponseCurve.execute(scores, "10, 50, 90").args
     assert plot.ndim == 4 and plot.std() > 0.01
     assert "10 %: 1.5\n50 %: 4\n90 %: 5" in summary
-    assert "1.00 of level means" in summary
-    single = Response(np.array([1, 2]), np.array([3.0, 3.0]), "x")
-    assert np.isnan(single.correlations()[1])
+    assert "goes against the request: \u03c1 1.00, where lower is better; of single pictures \u03c1 0.8" in summary
+
+
+@pytest.mark.parametrize(
+    ("requested", "measured", "upwards", "verdict"),
+    [
+        ([1, 50, 99], [0.1, 0.2, 0.3], True, "follows the request: \u03c1 1.00"),
+        ([1, 50, 99], [30, 20, 10], False, "follows the request: \u03c1 -1.00, where lower is better"),
+        ([1, 33, 66, 99], [1, 3, 2, 4], True, "mostly follows the request: \u03c1 0.80"),
+        ([1, 50, 99], [1, 3, 1.5], True, "mostly follows the request: \u03c1 0.50"),
+        ([1, 33, 66, 99], [2, 4, 1, 3], True, "does not follow the request: \u03c1 0.00"),
+        ([1, 50, 99], [3, 2, 1], True, "goes against the request: \u03c1 -1.00"),
+        ([50, 50], [1, 2], True, "one level only"),
+        ([1, 2], [3, 3], True, "the same score at every level"),
+        ([1, 2], [3, float("nan")], True, "scores at one level only"),
+        ([1, 2], [float("nan")] * 2, True, "no scores"),
+        ([1, 50, 99], [0.1, float("nan"), 0.3], True, "follows the request: \u03c1 1.00"),
+    ],
+)
+def test_the_title_of_a_curve_is_a_sentence(requested, measured, upwards, verdict):
+    response = Response(np.array(requested), np.array(measured, float), "x", upwards)
+    assert response.verdict() == verdict
+    assert "nan;" not in response.describe() and "\u03c1 nan" not in response.describe()
+    assert response.plot().isfinite().all()
 
 
 def test_curve_refuses_another_number_of_targets(scores):
