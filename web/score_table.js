@@ -8,8 +8,10 @@ import { scoreRows, shortly } from "./score_rows.js";
 import { say } from "./words.js";
 
 const SCORES = "IQAScoreImages";
-const TEXTS = ["IQAResponseCurve", "IQAScoreDataset", "IQASaveFeatures", "IQAAdapterTrain"];
+const OTHERS = ["IQACompare"]; // nodes that show their results in another way
+const ROWS = 24; // pictures of a metric that are listed
 const HIGHEST = 260; // pixels of a panel; more scrolls
+const LETTERS = 34; // of a text that fit into a line of the narrowest node
 const UP = "\u2191";
 const DOWN = "\u2193";
 
@@ -45,10 +47,12 @@ function drawScores({ scores: [scores], meanings, text }, root) {
     const head = make("th", "", make("tr", "", table), `${metric} ${better ? UP : DOWN}`);
     head.colSpan = 4;
     head.title = better ? say("higher is better") : say("lower is better");
-    for (const row of rows) drawRow(table, row);
+    for (const row of rows.slice(0, ROWS)) drawRow(table, row);
+    if (rows.length > ROWS) make("td", "faint", make("tr", "", table), `+ ${rows.length - ROWS}`).colSpan = 4;
   }
-  table.title = text?.join("\n") ?? "";
-  return found.reduce((height, { rows }) => height + 24 + 19 * rows.length, 0);
+  const notes = notesOf(text);
+  if (notes.length) drawText({ text: notes }, root);
+  return found.reduce((height, { rows }) => height + 24 + 19 * Math.min(rows.length, ROWS + 1), heightOf(notes));
 }
 
 function drawRow(table, { picture, raw, share, rank }) {
@@ -66,9 +70,19 @@ function drawRow(table, { picture, raw, share, rank }) {
 }
 
 function drawText({ text }, root) {
-  const lines = [text].flat().join("\n");
-  make("pre", "", root, lines);
-  return lines.split("\n").reduce((height, line) => height + 16 * Math.max(1, Math.ceil(line.length / 52)), 0);
+  make("pre", "", root, text.join("\n"));
+  return heightOf(text);
+}
+
+/** What stands in the text beside the table, all of whose lines are equally long. */
+function notesOf([table = "", ...further]) {
+  const lines = table.split("\n");
+  return [...lines.filter((line) => line.length !== lines[0].length), ...further];
+}
+
+function heightOf(texts) {
+  const lines = texts.flatMap((text) => text.split("\n"));
+  return lines.reduce((height, line) => height + 16 * Math.max(1, Math.ceil(line.length / LETTERS)), 0);
 }
 
 app.registerExtension({
@@ -76,7 +90,7 @@ app.registerExtension({
   nodeCreated(node) {
     if (node.comfyClass === SCORES) {
       showResults(node, ["scores", "meanings", "text"], resultPanel(node, drawScores));
-    } else if (TEXTS.includes(node.comfyClass)) {
+    } else if (node.comfyClass?.startsWith("IQA") && !OTHERS.includes(node.comfyClass)) {
       showResults(node, ["text"], resultPanel(node, drawText));
     }
   },
