@@ -2,7 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { addPanel, make } from "./panel.js";
+import { addPanel, after, make } from "./panel.js";
 import { showResults } from "./results.js";
 import { say } from "./words.js";
 
@@ -31,7 +31,7 @@ function createViewer(node) {
   make("div", "empty faint", root, say("Run to compare"));
   return ({ a_images: before, b_images: later }) => {
     root.replaceChildren();
-    const pairs = before.map((picture, index) => [picture, later[index % later.length]]);
+    const pairs = before.map((picture, index) => [picture, later[index]]);
     const pictures = make("div", "pictures", root);
     const [left, right] = [make("img", "", pictures), make("img", "", pictures)];
     const edge = make("div", "edge", pictures);
@@ -77,6 +77,9 @@ app.registerExtension({
   name: "iqaadapter.compare",
   nodeCreated(node) {
     if (node.comfyClass !== NODE) return;
+    // the node's pictures beside each other are for front ends without this script
+    node.hideOutputImages = true;
+    after(node, "onExecuted", (output) => delete output.images);
     showResults(node, ["a_images", "b_images"], createViewer(node));
     node.setSize([Math.max(node.size[0], LEAST_WIDTH), node.computeSize()[1]]);
   },
