@@ -56,6 +56,7 @@ function createViewer(node) {
       slider.value = (100 * (event.clientX - begin)) / width;
       cut();
     });
+    left.addEventListener("error", () => root.replaceChildren(make("div", "empty faint", null, say("Run to compare"))));
     if (pairs.length > 1) addChoice(line, pairs.length, choose);
     choose(0);
     cut();
