@@ -8,7 +8,17 @@ import { scoreRows, shortly } from "./score_rows.js";
 import { say } from "./words.js";
 
 const SCORES = "IQAScoreImages";
-const OTHERS = ["IQACompare"]; // nodes that show their results in another way
+const TEXTS = [
+  "IQAAdapterLoader",
+  "IQAAdapterTrain",
+  "IQAQuality",
+  "IQAQualityFromPicture",
+  "IQAQualityMap",
+  "IQAQuickstartModel",
+  "IQAResponseCurve",
+  "IQASaveFeatures",
+  "IQAScoreDataset",
+];
 const ROWS = 24; // pictures of a metric that are listed
 const HIGHEST = 260; // pixels of a panel; more scrolls
 const LETTERS = 34; // of a text that fit into a line of the narrowest node
@@ -27,15 +37,16 @@ const STYLE = `
   pre { margin: 0; font: 11px/1.4 monospace; white-space: pre-wrap; }
 `;
 
-/** A panel that is there once there is something to show. */
+/**
+ * A panel without height until there is something to show. It is there from the beginning, since Nodes 2.0 of ComfyUI
+ * 0.3.75 does not see widgets that come later.
+ */
 function resultPanel(node, draw) {
-  let panel;
   let height = 0;
+  const panel = addPanel(node, "result", () => height, STYLE);
   return (result) => {
-    panel ??= addPanel(node, "result", () => height, STYLE);
     panel.root.replaceChildren();
-    const lines = draw(result, panel.root);
-    height = Math.min(HIGHEST, 16 + lines);
+    height = Math.min(HIGHEST, 16 + draw(result, panel.root));
     fit(node, panel.widget);
   };
 }
@@ -90,7 +101,7 @@ app.registerExtension({
   nodeCreated(node) {
     if (node.comfyClass === SCORES) {
       showResults(node, ["scores", "meanings", "text"], resultPanel(node, drawScores));
-    } else if (node.comfyClass?.startsWith("IQA") && !OTHERS.includes(node.comfyClass)) {
+    } else if (TEXTS.includes(node.comfyClass)) {
       showResults(node, ["text"], resultPanel(node, drawText));
     }
   },
