@@ -55,7 +55,7 @@ def page(server, browser, request, screenshots):
     front end is ready. What it shows at the end is kept as a picture named like the test.
     """
     page = browser.new_page(viewport={"width": 1920, "height": 1080})
-    page.said, page.errors = [], []
+    page.said, page.errors, page.kept = [], [], False
     page.on("console", lambda message: page.said.append(message.text))
     page.goto(server.address, timeout=2 * MINUTE)
     page.wait_for_function(READY, timeout=2 * MINUTE)
@@ -69,5 +69,6 @@ def page(server, browser, request, screenshots):
     page.on("console", note)
     page.on("pageerror", lambda error: page.errors.append(str(error)))
     yield page
-    page.screenshot(path=screenshots / f"{request.node.name.replace('/', ' ')}.png")
+    if not page.kept:
+        page.screenshot(path=screenshots / f"{request.node.name}.png")
     page.close()

@@ -45,10 +45,12 @@ PANELS = """() => [...document.querySelectorAll('.iqaadapter-panel')]
 
 
 @pytest.fixture(params=[False, True], ids=["classic", "nodes 2.0"])
-def view(page, request):
+def view(page, request, screenshots):
     page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", request.param)
     page.wait_for_timeout(500)
     yield page
+    page.screenshot(path=screenshots / f"{request.node.name}.png")
+    page.kept = True
     page.evaluate("app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)")
 
 
