@@ -201,3 +201,24 @@ def search(page, words: str) -> list[str]:
     page.keyboard.press("Escape")
     page.wait_for_timeout(300)
     return names
+
+
+COMPARE = {
+    "1": SCORE["1"],
+    "2": {"class_type": "IQADistortImages", "inputs": {"images": ["1", 0], "kind": "blur", "severity": 1.0, "seed": 0}},
+    "3": {"class_type": "IQACompare", "inputs": {"before": ["1", 0], "after": ["2", 0]}},
+}
+
+
+def test_before_and_after(view):
+    run(view, COMPARE)
+    viewer = view.locator(".iqaadapter-panel .pictures")
+    viewer.wait_for(timeout=2 * MINUTE)
+    view.wait_for_function("""() => [...document.querySelectorAll('.iqaadapter-panel')].some(panel =>
+      [...panel.shadowRoot.querySelectorAll('img')].filter(picture => picture.naturalWidth).length === 2)""")
+    slider = view.locator(".iqaadapter-panel input[type=range]")
+    slider.fill("20")
+    assert "20%" in viewer.locator("img").last.get_attribute("style")
+    box = viewer.bounding_box()
+    view.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + box["height"] / 2)
+    assert float(slider.input_value()) == pytest.approx(75, abs=2)
