@@ -26,7 +26,7 @@ class IQAQualityEmbed(io.ComfyNode):
             node_id="IQAQualityEmbed",
             display_name="Quality Score Conditioning",
             category="conditioning",
-            search_aliases=["quality percentile", "target quality", "aesthetic score", "iqa embed"],
+            search_aliases=["percentile", "target quality", "aesthetic", "sharpness", "restore", "iqa embed"],
             description="Asks for a quality: 99 means better than 99 % of the pictures the adapter was trained on, 1 "
             "means realistic degradation.",
             inputs=[

@@ -19,7 +19,7 @@ class IQAAdapterLoader(io.ComfyNode):
         return schema(
             node_id="IQAAdapterLoader",
             display_name="Load IQA-Adapter",
-            search_aliases=["quality adapter", "iqa adapter loader", "aesthetics", "image quality"],
+            search_aliases=["quality adapter", "iqa adapter loader", "image quality"],
             description="Loads an IQA-Adapter: a small network that lets a diffusion model obey perceptual quality. "
             "Files belong in ComfyUI/models/iqa_adapter/.",
             inputs=[
@@ -61,7 +61,7 @@ class IQAModelLoader(io.ComfyNode):
         return schema(
             node_id="IQAModelLoader",
             display_name="Load IQA Model",
-            search_aliases=["pyiqa", "image quality metric", "aesthetic model", "iqa metric"],
+            search_aliases=["metric", "pyiqa", "image quality model", "iqa model loader"],
             description="Loads a no-reference image-quality or aesthetics model, most of them pyiqa's, from files in "
             "ComfyUI/models/iqa/ or the caches of pyiqa and torch hub. Nothing in a file can run code.",
             inputs=[

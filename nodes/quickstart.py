@@ -56,7 +56,7 @@ class IQAQuickstartPicture(io.ComfyNode):
         return schema(
             node_id="IQAQuickstartPicture",
             display_name="Quickstart Picture",
-            search_aliases=["reference photo", "distortion", "degrade image", "example image"],
+            search_aliases=["reference photo", "example image", "test picture"],
             description="A picture of the size of the quickstart's own, distorted as you like: a reference to try "
             "quality transfer with, or a scene to edit.",
             inputs=[

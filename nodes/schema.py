@@ -25,15 +25,25 @@ _SCHEMA_FIELDS = {field.name for field in dataclasses.fields(io.Schema)}
 
 
 def schema(*, category: str = "", search_aliases: list[str], **fields) -> io.Schema:
-    """A node's schema below our category; search aliases only where ComfyUI knows them (not yet in 0.3.75)."""
+    """A node's schema below our category.
+
+    Where ComfyUI does not know search aliases (0.3.75), they stand in the first input's options, for web/search.js.
+    """
     if "search_aliases" in _SCHEMA_FIELDS:
         fields["search_aliases"] = search_aliases
+    else:
+        _add_option(fields["inputs"][0], "search_aliases", search_aliases)
     return io.Schema(category=f"{CATEGORY}/{category}".rstrip("/"), **fields)
 
 
 def advanced(socket: io.Input) -> io.Input:
     """Mark an input as one that newcomers do not need; the front end folds it away."""
-    socket.extra_dict = {**(socket.extra_dict or {}), "advanced": True}
+    return _add_option(socket, "advanced", True)
+
+
+def _add_option(socket: io.Input, key: str, value: object) -> io.Input:
+    """Options of an input reach the front end as they are."""
+    socket.extra_dict = {**(socket.extra_dict or {}), key: value}
     return socket
 
 

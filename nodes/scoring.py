@@ -27,7 +27,7 @@ class IQAScoreImages(io.ComfyNode):
             node_id="IQAScoreImages",
             display_name="Score Images",
             category="scoring",
-            search_aliases=["image quality", "iqa score", "aesthetic score", "pyiqa", "rate image"],
+            search_aliases=["score", "image quality", "rate image", "measure quality", "pyiqa"],
             description="Says how good pictures are, with one or several IQA models, and shows the numbers: raw value, "
             "and where it is known for this resize the z-score and the percentile among photos of the web.",
             is_input_list=True,
@@ -109,7 +109,7 @@ class IQASelectBest(io.ComfyNode):
             node_id="IQASelectBest",
             display_name="Select Best Images",
             category="scoring",
-            search_aliases=["best of n", "top k images", "filter by quality", "pick best"],
+            search_aliases=["best of", "best of n", "top k images", "filter by quality", "pick best"],
             description="Keeps the best pictures, best first, by the scores of Score Images.",
             is_input_list=True,
             inputs=[

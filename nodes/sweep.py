@@ -32,7 +32,7 @@ class IQAQualitySweep(io.ComfyNode):
             node_id="IQAQualitySweep",
             display_name="Quality Sweep",
             category="conditioning",
-            search_aliases=["quality grid", "xy plot", "compare quality levels", "percentile sweep"],
+            search_aliases=["xy", "xy plot", "quality grid", "compare quality levels"],
             description="Draws every picture of the latent once per quality, all with the same noise, in one batch.",
             inputs=[
                 IQAAdapterType.Input("iqa_adapter", tooltip="A score-based IQA-Adapter."),
@@ -90,7 +90,7 @@ class IQAImageGrid(io.ComfyNode):
             node_id="IQAImageGrid",
             display_name="Labelled Grid",
             category="results",
-            search_aliases=["contact sheet", "image grid", "caption images", "xy plot"],
+            search_aliases=["contact sheet", "image grid", "caption images"],
             description="Puts the pictures of a batch into one, each with its label and its scores.",
             inputs=[
                 io.Image.Input("images", tooltip="The batch."),

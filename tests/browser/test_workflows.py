@@ -1,20 +1,14 @@
 """The workflows as a person opens them: from the template browser of the real front end, in a real browser."""
 
 import json
-import os
-import shutil
 
 import pytest
 
-import comfyui_client
 import comfyui_runtime
-
-playwright = pytest.importorskip("playwright.sync_api")
 
 WORKFLOWS = comfyui_runtime.ROOT / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 PACK = "ComfyUI-IQA-Adapter"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MINUTE = 60_000  # milliseconds
 
 GRAPH_IS_THERE = "title => app.graph._nodes.some(node => node.title === title)"
@@ -33,47 +27,6 @@ SHORTER = """() => {  // a training that shows everything, but in seconds
 }"""
 PICTURE_IS_SHOWN = """title => app.graph._nodes.find(node => node.title === title)
   .imgs?.some(picture => picture.complete && picture.naturalWidth > 0)"""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("browser")
-    log = folder / "comfyui.log"
-    with comfyui_runtime.serve(log, "--output-directory", str(folder), "--user-directory", str(folder)) as address:
-        client = comfyui_client.Client(address, log)
-        client.upload(comfyui_runtime.find_comfyui() / "input" / "example.png")  # every ComfyUI comes with it
-        yield client
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        message = "needs a Chromium: apt-get install chromium"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture()
-def page(server, browser):
-    """The front end, ready; ``page.errors`` collects what the console complains about from then on."""
-    page = browser.new_page(viewport={"width": 1920, "height": 1080})
-    page.errors = []
-    page.goto(server.address, timeout=2 * MINUTE)
-    page.wait_for_function("window.app?.graph && app.extensionManager?.command", timeout=2 * MINUTE)
-    page.wait_for_load_state("networkidle")
-
-    def note(message) -> None:
-        own = message.location.get("url", "").startswith(server.address)  # not news and telemetry from elsewhere
-        if message.type == "error" and own:
-            page.errors.append(f"{message.location['url']}: {message.text}")
-
-    page.on("console", note)
-    page.on("pageerror", lambda error: page.errors.append(str(error)))
-    yield page
-    page.close()
 
 
 def api_form(name: str) -> dict:
