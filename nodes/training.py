@@ -19,7 +19,7 @@ from ..figures.curve import plot_losses
 from ..optional import needed
 from ..pictures.reading import find_pictures
 from ..training.checked_settings import parse_mapping
-from ..training.dataset import Models
+from ..training.encoder import Models
 from ..training.observer import Observer
 from ..training.run import Run, own_size, train_on_pictures
 from ..training.settings import DataSettings, RunSettings

@@ -15,8 +15,10 @@ from ..adapter.apply import apply_adapter
 from ..adapter.tokens import embed_quality
 from ..figures.grid import sheet, write_png
 from .cache import plain_tokens
-from .dataset import Models, TrainingSet
+from .dataset import TrainingSet
+from .encoder import Models
 from .settings import SampleSettings
+from .stream import TrainingData
 
 SEED = 0
 CAPTIONS = 4  # prompts when none are given
@@ -30,7 +32,8 @@ class Samples:
     adapter for the quality of training pictures.
     """
 
-    def __init__(self, models: Models, items: TrainingSet, settings: SampleSettings, folder: Path):
+    def __init__(self, models: Models, data: TrainingData, settings: SampleSettings, folder: Path):
+        items: TrainingSet = data.items
         self.models, self.settings = models, settings
         self.folder = folder / "samples"
         clip, prompts = models.clip, settings.sample_prompts
@@ -38,8 +41,8 @@ class Samples:
         tokens = tokens or [plain_tokens(clip, picture.caption) for picture in items.pictures[:CAPTIONS]]
         self.positive = [clip.encode_from_tokens_scheduled(prompt) for prompt in tokens]
         self.negative = clip.encode_from_tokens_scheduled(clip.tokenize(""))
-        self.latent = torch.zeros_like(items[0]["latent"])[None]
-        self.targets = _targets(items, settings.sample_targets)
+        self.latent = torch.zeros_like(data.item(0)["latent"])[None]
+        self.targets = _targets(data, settings.sample_targets)
 
     def __call__(self, step: int, adapter: Adapter) -> Path:
         """Sample with the adapter and write the sheet; returns its file."""
@@ -59,11 +62,12 @@ class Samples:
         return self.models.vae.decode(latent)[0]
 
 
-def _targets(items: TrainingSet, ranks: tuple) -> list[Tensor]:
+def _targets(data: TrainingData, ranks: tuple) -> list[Tensor]:
     """Quality inputs ``[m]``."""
+    items: TrainingSet = data.items
     if items.metadata.kind == "reference":
         places = np.linspace(0, len(items) - 1, len(ranks)).astype(int)
-        return [items[place]["quality"] for place in places.tolist()]
+        return [data.item(place)["quality"] for place in places.tolist()]
     metrics = items.table.metrics(items.settings.metrics)
     raw = [[m.raw_at(rank if m.higher_is_better else 100 - rank) for m in metrics] for rank in ranks]
     return list(items.standardise(torch.tensor(raw)))
