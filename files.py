@@ -25,7 +25,7 @@ from .torch_pickle import Refused, damaged
 from .wrong_files import something_else
 
 LEFT_BEHIND = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # as mkstemp names them below
-AGE = 3600  # seconds since the last write, after which a temporary file is one of a killed process
+AGE = 24 * 3600  # seconds since the last write, after which a temporary file is one of a killed process; clocks differ
 HEADER = 4 * 2**20  # bytes of a safetensors header; that of SDXL, 2,515 tensors, has 0.3 MB
 TENSORS = 40_000
 JSON = 2 * 2**20  # bytes; mean and standard deviation of 8,192 activations take 0.4 million
@@ -69,7 +69,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path``; what was written there takes its place when the block ends well.
 
     Processes and machines that write the same file at once do not meet: every one has a temporary file of its own, and
-    the last one to finish wins. What killed processes left behind in the folder is removed an hour later.
+    the last one to finish wins. What killed processes left behind in the folder is removed a day later.
 
     Yields:
         A path in the same folder, which does not exist yet as far as the caller is concerned (it is an empty file).
@@ -81,7 +81,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _clean(path.parent)
+        remove_left_behind(path.parent)
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
@@ -143,7 +143,12 @@ def _full_disk(kind: type[Exception]) -> Iterator[None]:
         raise OSError(str(error).splitlines()[0]) from error
 
 
-def _clean(folder: Path) -> None:
+def remove_left_behind(folder: Path) -> None:
+    """Remove the temporary files of killed processes from a folder.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
     now = time.time()
     with os.scandir(folder) as entries:
         for entry in entries:

@@ -102,6 +102,11 @@ dropped.
         "to 64x64, as for the quickstart, or not at all (default: 512; of --import: not known)",
     )  # fmt: skip
     parser.add_argument("--shard-size", type=int, default=1000, help="pictures per file of the table (default: 1000)")
+    parser.add_argument(
+        "--memory", type=float, default=1.0, metavar="GIB",
+        help="GiB of main memory for decoded pictures that wait to be scored, beside the IQA models; a picture that "
+        "is larger is read alone (default: 1)",
+    )  # fmt: skip
 
 
 def _train_arguments(parser: _Parser) -> None:

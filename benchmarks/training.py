@@ -29,11 +29,12 @@ from benchmarks.small_sd15 import Size, comfy_models, write_weights
 from comfyui_runtime import load_pack
 from iqa_adapter.pictures.reading import find_pictures
 from iqa_adapter.training import table as rows
-from iqa_adapter.training.dataset import Models, TrainingSet
+from iqa_adapter.training.dataset import TrainingSet
+from iqa_adapter.training.encoder import Encoder, Models
+from iqa_adapter.training.encoding import Encoding
 from iqa_adapter.training.loop import train
 from iqa_adapter.training.observer import Observer
 from iqa_adapter.training.settings import DataSettings, TrainingSettings
-from iqa_adapter.training.stream import TrainingData
 from iqa_adapter.training.table import ScoredTable
 
 PICTURES = 24
@@ -145,9 +146,10 @@ class Ours:
         scored = ScoredTable.read(task.table)
         settings = DataSettings(resolution=task.resolution)
         begin = time.perf_counter()
-        items = TrainingSet(found, scored, Models(*self.models), settings, self.run / "cache")
-        items.prepare(Observer())
-        self.data = TrainingData(items, items.metadata, items.empty_text)
+        encoder = Encoder(Models(*self.models), scored, settings)
+        encoding = Encoding(TrainingSet(found, scored, encoder, settings, self.run / "cache"), encoder)
+        encoding.prepare(Observer())
+        self.data = encoding.data
         self.preparation = time.perf_counter() - begin
 
     def turn(self, count: int) -> list[float]:

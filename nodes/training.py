@@ -16,7 +16,7 @@ from ..optional import needed
 from ..pictures.picture import read_picture
 from ..pictures.reading import find_pictures
 from ..training.checked_settings import parse_mapping
-from ..training.dataset import Models
+from ..training.encoder import Models
 from ..training.own_size import own_size
 from ..training.run import Run, train_on_pictures
 from ..training.sampling import newest_sheet

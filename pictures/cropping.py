@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from .scaling import scale
 
 LARGEST_RATIO = 2.0  # of a bucket's longer side to its shorter one
 OTHER_CROP = (0.6, 0.9)  # sides of the other crop, as shares of the picture's
@@ -33,15 +34,16 @@ def scale_to_cover(pixels: Tensor, size: tuple[int, int], interpolation: str = "
     """``[H, W, 3]`` -> the smallest picture of the same aspect ratio that covers ``size``; antialiased.
 
     Args:
+        pixels: uint8 0...255 or float32 0...1, as :meth:`.picture.Picture.values` gives them.
         interpolation: ``bicubic`` or ``bilinear``.
+
+    Returns:
+        float32 0...1.
     """
     height, width = pixels.shape[:2]
     factor = max(size[0] / height, size[1] / width)
     scaled = (max(size[0], round(height * factor)), max(size[1], round(width * factor)))
-    if scaled == (height, width):
-        return pixels
-    image = F.interpolate(pixels.movedim(-1, 0)[None], scaled, mode=interpolation, antialias=True)
-    return image[0].clamp(0, 1).movedim(0, -1)
+    return scale(pixels, scaled, interpolation).clamp(0, 1)
 
 
 def centre_crop(pixels: Tensor, size: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:

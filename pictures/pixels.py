@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -26,22 +28,54 @@ FOREIGN = (  # beginning of the file, what it is, and the package that teaches P
 
 
 def decode(data: bytes) -> Tensor:
-    """Pixels ``[H, W, 3]``, 0...1, rotated by EXIF orientation, transparency over white; of animations the first frame.
-
-    Grey pictures of 16 bits keep all of them; of float pictures 0 is black and 1 white.
+    """Pixels ``[H, W, 3]`` float32, 0...1; see :func:`decode_opened`.
 
     Raises:
-        ValueError: it is no picture, a damaged one, larger than ``LARGEST``, or its white is unknown.
+        ValueError: see there, and :func:`open_image`.
     """
-    try:
+    return as_float(decode_opened(open_image(data)))
+
+
+def as_float(values: Tensor) -> Tensor:
+    """What :func:`decode_opened` gives, as float32 0...1."""
+    return values.float().div_(255) if values.dtype == torch.uint8 else values
+
+
+def open_image(data: bytes) -> Image.Image:
+    """Size and kind of a picture, which take no time; nothing is decoded yet.
+
+    Raises:
+        ValueError: it is no picture, or larger than ``LARGEST``.
+    """
+    with _reasons():
         image = _opened(data)
         if image.width * image.height > LARGEST:
             raise ValueError(
                 f"{image.width}x{image.height} are more than {LARGEST // 10**6} megapixels, the most that are read; "
                 "scale it down"
             )
+        return image
+
+
+def decode_opened(image: Image.Image) -> Tensor:
+    """Pixels ``[H, W, 3]``, rotated by EXIF orientation, transparency over white; of animations the first frame.
+
+    They are uint8, 0...255, or, of grey pictures with more bits, which keep all of them, float32, 0...1. Of float
+    pictures 0 is black and 1 white. The image itself is used up.
+
+    Raises:
+        ValueError: it is damaged, or its white is unknown.
+    """
+    with _reasons():
         deep = image.mode == "F" or image.mode.startswith("I")
-        return _of_deep(image) if deep else _of_bytes(ImageOps.exif_transpose(image))
+        return _of_deep(image) if deep else _of_bytes(image)
+
+
+@contextlib.contextmanager
+def _reasons() -> Iterator[None]:
+    """Whatever goes wrong is a ValueError."""
+    try:
+        yield
     except ValueError:
         raise
     except MemoryError:
@@ -91,9 +125,10 @@ def _opened_by_plugin(data: bytes, kind: str, package: str) -> Image.Image:
 
 
 def _of_bytes(image: Image.Image) -> Tensor:
+    ImageOps.exif_transpose(image, in_place=True)  # which copies only what must be turned
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return torch.from_numpy(np.array(image.convert("RGB"))).float() / 255
+    return torch.from_numpy(np.array(image if image.mode == "RGB" else image.convert("RGB")))
 
 
 def _of_deep(image: Image.Image) -> Tensor:

@@ -11,7 +11,9 @@ import yaml
 from iqa_adapter.iqa_models.loading import load_iqa_model
 from iqa_adapter.pictures.reading import Picture, find_pictures
 from iqa_adapter.quickstart.model import load_quickstart
-from iqa_adapter.training.dataset import Models
+from iqa_adapter.training.dataset import TrainingSet
+from iqa_adapter.training.encoder import Encoder, Models
+from iqa_adapter.training.encoding import Encoding
 from iqa_adapter.training.run import Run, train_on_pictures
 from iqa_adapter.training.score_set import Scorer, score_dataset
 from iqa_adapter.training.settings import RunSettings
@@ -40,6 +42,12 @@ def scored(photos: Path, table: Path, *metrics: str, resize: str = "as is") -> S
     models = [load_iqa_model(name) for name in metrics or ("entropy",)]
     score_dataset(found, Scorer(models, resize), table)
     return found, ScoredTable.read(table)
+
+
+def encoding(photos: Path, table: ScoredTable, models, settings, cache: Path, iqa_model=None) -> Encoding:
+    """What makes training items of photos."""
+    encoder = Encoder(Models(*models[:3], iqa_model), table, settings)
+    return Encoding(TrainingSet(find_pictures(photos), table, encoder, settings, cache), encoder)
 
 
 def go(scored, folder, models=None, watch=None, anew=False, initial=None, **overrides):

@@ -1,11 +1,11 @@
-"""Pictures and captions -> latents and text embeddings, as ComfyUI's own nodes make them, kept on disk."""
+"""Latents, text embeddings and activations on disk, and how ComfyUI's own nodes make them."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
-import threading
-from collections.abc import Callable
+import zlib
 from pathlib import Path
 
 import comfy.model_management
@@ -13,13 +13,18 @@ import comfy.sd
 import torch
 from torch import Tensor
 
-from ..files import read_tensors, write_tensors
+from ..files import read_tensors, remove_left_behind, shown, write_tensors
 
 Tensors = dict[str, Tensor]
 
+CHECKSUM = "crc32"  # in an entry's header: after a power failure a file may have its length, but zeros in it
+
 
 class Cache:
-    """Tensors on disk by a digest of all that they depend on: never stale, shared by runs and processes.
+    """Tensors on disk by a digest of all that they depend on: never stale, shared by runs, processes and machines.
+
+    Whoever writes an entry writes it whole, under a name of its own, and then gives it its name; two that make the same
+    one at once make the same, so that it does not matter who is last. An entry that is damaged counts as absent.
 
     Args:
         folder: gets one small ``.safetensors`` file per entry; None keeps nothing.
@@ -27,31 +32,76 @@ class Cache:
 
     def __init__(self, folder: Path | None):
         self.folder = folder
-        self._making = threading.Lock()  # models do one thing at a time, though threads read
 
-    def get(self, parts: tuple, make: Callable[[], Tensors]) -> Tensors:
-        """What ``make`` gives, in float16, made once.
+    def has(self, parts: tuple) -> bool:
+        """Whether there is an entry of the length that it says; its values are not read."""
+        if self.folder is None:
+            return False
+        try:
+            return bool(read_tensors(self._path(parts)).content)
+        except (OSError, ValueError):
+            return False
+
+    def get(self, parts: tuple) -> Tensors | None:
+        """An entry; None if there is none, or a damaged one, which the log then names.
 
         Args:
-            parts: strings and numbers on which the result depends.
+            parts: strings and numbers on which the tensors depend.
         """
-        if self.folder is None:
-            return _half(make())
+        return None if self.folder is None else _read(self._path(parts))
+
+    def put(self, parts: tuple, tensors: Tensors) -> Tensors:
+        """Keep tensors; gives them back as :meth:`get` will, in float16.
+
+        Raises:
+            OSError: they cannot be written, and nobody else has written them.
+        """
+        kept = _half(tensors)
+        if self.folder is not None:
+            path = self._path(parts)
+            try:
+                write_tensors(path, kept, {CHECKSUM: _checksum(kept)})
+            except OSError:  # Windows replaces no file that another process is reading
+                if _read(path) is None:
+                    raise
+        return kept
+
+    def remove_left_behind(self) -> None:
+        """Remove what killed writers left."""
+        if self.folder is not None:
+            for folder in self.folder.glob("??"):
+                with contextlib.suppress(OSError):  # of somebody else's folder
+                    remove_left_behind(folder)
+
+    def _path(self, parts: tuple) -> Path:
         digest = hashlib.blake2b(repr(parts).encode(), digest_size=20).hexdigest()
-        path = self.folder / digest[:2] / f"{digest}.safetensors"
-        with self._making:
-            if path.is_file():
-                try:
-                    return read_tensors(path).content
-                except ValueError:  # truncated, by a full disk or a machine that lost power
-                    logging.warning("%s is damaged and made again.", path)
-            write_tensors(path, _half(make()))
-        return read_tensors(path).content
+        return self.folder / digest[:2] / f"{digest}.safetensors"
+
+
+def _read(path: Path) -> Tensors | None:
+    try:
+        tensors, header = read_tensors(path, mapped=False)
+        if header.get(CHECKSUM, checksum := _checksum(tensors)) == checksum:  # version 0.1.0 wrote none
+            return tensors
+        problem = "it holds other bytes than were written"
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    logging.warning("%s is damaged and made again (%s)", shown(path), shown(problem))
+    return None
+
+
+def _checksum(tensors: Tensors) -> str:
+    number = 0
+    for name in sorted(tensors):
+        number = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), number)
+    return f"{number:08x}"
 
 
 def _half(tensors: Tensors) -> Tensors:
     """Floating-point values only: sizes in pixels stay exact."""
-    return {name: (x.half() if x.is_floating_point() else x).contiguous() for name, x in tensors.items()}
+    return {name: (x.half() if x.is_floating_point() else x).cpu().contiguous() for name, x in tensors.items()}
 
 
 def fingerprint(*outputs: Tensor) -> str:
@@ -115,14 +165,13 @@ def encode_text(clip: comfy.sd.CLIP, text: str, limit: int = 0) -> Tensors:
     return {"text": embedding[0]} | ({} if pooled is None else {"pooled": pooled[0]})
 
 
-def encode_picture(vae: comfy.sd.VAE, pixels: Tensor) -> Tensor:
-    """``[H, W, 3]`` -> the latent's most probable value ``[C, h, w]``, as VAEEncode makes it, not yet scaled."""
-    image = pixels[None]
-    room = vae.memory_used_encode(image.movedim(-1, 1).shape, vae.vae_dtype)
+def encode_pictures(vae: comfy.sd.VAE, pixels: Tensor) -> Tensor:
+    """``[n, H, W, 3]`` -> most probable latents ``[n, C, h, w]``, as VAEEncode makes them, not yet scaled."""
+    room = vae.memory_used_encode(pixels.movedim(-1, 1).shape, vae.vae_dtype)
     comfy.model_management.load_models_gpu([vae.patcher], memory_required=room)
     with torch.inference_mode():  # ComfyUI needs it for tiles, which it takes where memory is short
-        latent = vae.encode(image)[0]  # the VAE is loaded: weights that moved in here could not be trained through
-    return latent.clone()
+        latents = vae.encode(pixels)  # the VAE is loaded: weights that moved in here could not be trained through
+    return latents.clone()
 
 
 def clip_fingerprint(clip: comfy.sd.CLIP) -> str:
@@ -131,4 +180,4 @@ def clip_fingerprint(clip: comfy.sd.CLIP) -> str:
 
 def vae_fingerprint(vae: comfy.sd.VAE) -> str:
     probe = torch.rand(64, 64, 3, generator=torch.Generator().manual_seed(0))
-    return fingerprint(encode_picture(vae, probe))
+    return fingerprint(encode_pictures(vae, probe[None]))

@@ -20,7 +20,7 @@ from ..iqa_models.catalogue import DEFAULT_RESIZE
 from ..iqa_models.loading import load_iqa_model
 from ..pictures.reading import Found, find_pictures, left_out
 from .checked_settings import parse_mapping
-from .dataset import Models
+from .encoder import Models
 from .import_scores import import_scores
 from .loop import TrainingDiverged
 from .memory import TrainingOutOfMemory, memory_errors
@@ -67,6 +67,8 @@ def _score(arguments: argparse.Namespace, terminal: _Terminal) -> str:
     pictures = find_pictures(arguments.pictures)
     for note in left_out(pictures):
         terminal.note(note)
+    if not arguments.memory > 0:
+        raise ValueError(f"--memory is the GiB for decoded pictures, so it must be above 0, not {arguments.memory:g}.")
     if arguments.scores is not None:
         _import(arguments, pictures, terminal)
     else:
@@ -81,7 +83,8 @@ def _measure(arguments: argparse.Namespace, pictures: Found, terminal: _Terminal
     names = arguments.metrics or [arguments.features]
     with memory_errors("scoring", "free memory, or choose a smaller --resize"):
         models, of_layer = [load_iqa_model(name) for name in names], (arguments.layer, arguments.pooling)
-        scorer = Scorer(models, arguments.resize or DEFAULT_RESIZE, arguments.features is not None, *of_layer)
+        how = (arguments.resize or DEFAULT_RESIZE, arguments.features is not None, *of_layer)
+        scorer = Scorer(models, *how, arguments.memory * 2**30)
 
         def bar(total: int) -> tqdm:
             return terminal.bar(total, "scoring", "score")

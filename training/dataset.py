@@ -11,52 +11,50 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import comfy.sd
 import numpy as np
 import torch
-from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..adapter.metadata import Metadata
-from ..iqa_models.features import extract_features
-from ..iqa_models.loading import IQAModel
 from ..pictures.cropping import bucket_sizes, centre_crop, nearest_bucket, other_crop, scale_to_cover
 from ..pictures.distortions import distort_randomly
 from ..pictures.reading import Picture, captioned
-from .cache import SYNTAX, Cache, Tensors, clip_fingerprint, encode_picture, encode_text, fingerprint, vae_fingerprint
-from .latents import check_latents, encode_deviation, scaled
+from .cache import SYNTAX, Cache, Tensors
+from .encoder import Encoder, Keys, Source
 from .matching import match
-from .observer import Observer, Silent, TrainingStopped
-from .processes import any_of_all, share
+from .reading_ahead import Reserve
 from .settings import DataSettings
 from .table import ScoredTable
 
 
-class Models(NamedTuple):
-    """What a training needs, as ComfyUI and :func:`..iqa_models.loading.load_iqa_model` load it.
+@dataclass(frozen=True)
+class Read:
+    """An item as far as reading goes, which threads do; what is missing is made by models, see :mod:`.encoding`.
 
     Attributes:
-        iqa_model: for drawn variants: the model of the table's activations.
+        index: of the item.
+        text: ``text`` and perhaps ``pooled``; None if the cache lacks it.
+        picture: ``latent``, ``size`` and perhaps ``deviation`` and ``features``; None if the cache lacks it.
+        source: in its place.
     """
 
-    model: ModelPatcher
-    clip: comfy.sd.CLIP
-    vae: comfy.sd.VAE
-    iqa_model: IQAModel | None = None
+    index: int
+    text: Tensors | None
+    picture: Tensors | None
+    source: Source | None
 
 
 class TrainingSet(Dataset):
-    """Items for :class:`.stream.ItemStream`.
+    """What is learnt of pictures: paths and numbers, no models. :class:`.encoding.Encoding` makes items of it.
 
     Args:
         pictures: of the set; those without caption are left out.
         table: their scores, or activations for reference-based training.
-        models: that encode them.
+        encoder: whose entries of the cache are read.
         settings: how pictures become items.
         cache: folder for latents and embeddings; used if the settings say so.
         seed: of the variants.
@@ -71,26 +69,23 @@ class TrainingSet(Dataset):
         mean, std: with which these are standardised, ``[m]``.
         metadata: what the quality input is.
         buckets: ``[items]`` number of each item's size; None for a centre crop.
-        empty_text: embedding of the empty prompt.
 
     Raises:
-        ValueError: pictures, table, settings and models do not fit each other; before any work.
+        ValueError: pictures, table and settings do not fit each other; before any work.
     """
 
     def __init__(
         self,
         pictures: Sequence[Picture],
         table: ScoredTable,
-        models: Models,
+        encoder: Encoder,
         settings: DataSettings,
         cache: Path,
         seed: int = 0,
         known: Callable[[], Mapping[str, list]] = dict,
     ):
-        self.table, self.models, self.settings, self.seed = table, models, settings, seed
+        self.table, self.settings, self.seed = table, settings, seed
         self.variants = settings.variants if settings.drawn else 1
-        _check_drawing(table, settings, models.iqa_model)
-        check_latents(models.vae, settings.latents)
         chosen, about_captions = captioned(pictures)
         self._matched = match(pictures, chosen, table, known)
         self.notes, self.known = [*about_captions, *self._matched.notes], self._matched.known
@@ -103,75 +98,82 @@ class TrainingSet(Dataset):
                   if settings.buckets]  # fmt: skip
         self.buckets = np.repeat(chosen, self.variants) if settings.buckets else None
         self.cache = Cache(cache if settings.cache else None)
-        self._clip_id = clip_fingerprint(models.clip) if settings.cache else ""
-        self._vae_id = vae_fingerprint(models.vae) if settings.cache else ""
-        self._iqa_id = self._iqa_fingerprint() if settings.drawn and settings.cache else ""
-        self.empty_text = self._text("")
+        self._keys = encoder.keys if settings.cache else Keys()
 
     def __len__(self) -> int:
         return len(self.pictures) * self.variants
 
-    def __getitem__(self, index: int) -> dict:
-        number, variant = divmod(index, self.variants)
-        item = self._item(number, variant)
-        latents = scaled(item, self.models.model.model.process_latent_in)
-        raw = item["features"] if self.settings.drawn else self.values[number]
-        text = self._text(self.pictures[number].caption)
-        quality = self.standardise(raw.float())
-        return {**text, **latents, "quality": quality, "size": item["size"]}
+    def __getitem__(self, index: int) -> Read:
+        text = picture = source = None
+        if self.settings.cache:
+            text = self.cache.get(self.text_entry(self.caption(index)))
+            picture = self.cache.get(self.picture_entry(index))
+        if picture is None:
+            source = self.source(index)
+        return Read(index, text, picture, source)
 
     @property
-    def prepared(self) -> bool:
-        """Items only need reading, which threads may do."""
-        return self.settings.cache
+    def captions(self) -> list[str]:
+        """All of them, each once, in order."""
+        return sorted({picture.caption for picture in self.pictures})
+
+    def caption(self, index: int) -> str:
+        return self.pictures[index // self.variants].caption
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of an item's picture in pixels."""
+        return (self.settings.resolution,) * 2 if self.buckets is None else self._sizes[self.buckets[index]]
+
+    def quality(self, index: int, picture: Tensors) -> Tensor:
+        """Quality input ``[m]`` of an item, whose activations are with its latent where variants are drawn."""
+        raw = picture["features"] if self.settings.drawn else self.values[index // self.variants]
+        return self.standardise(raw.float())
+
+    def check(self) -> None:
+        """Make sure that the pictures are those that were scored.
+
+        Raises:
+            ValueError: one was replaced.
+        """
+        self._matched.check(self.table)
 
     def standardise(self, raw: Tensor) -> Tensor:
         """Raw scores or activations ``[..., m]`` -> quality input."""
         return (raw - self.mean) / self.std
 
-    def prepare(self, observer: Observer) -> None:
-        """Fill the cache; every process does its share, texts first, so that models change places in memory once.
-
-        Raises:
-            ValueError: pictures are no longer those that were scored; before any work.
-            TrainingStopped: the observer said so; what is in the cache stays there.
-        """
-        self._matched.check(self.table)
-        if not self.settings.cache:
-            return
-        captions = share(sorted({picture.caption for picture in self.pictures}))
-        work = [partial(self._text, caption) for caption in captions]
-        work += [partial(self._item, *divmod(index, self.variants)) for index in share(range(len(self)))]
-        bar, left = observer.preparing(len(work)), len(work)
-        for make in work:
-            if observer.should_stop():
-                break
-            make()
-            bar.update(1)
-            left -= 1
-        if any_of_all(left > 0):
-            raise TrainingStopped("Stopped while the pictures were prepared; those that are done are kept.")
-
-    def _text(self, caption: str) -> Tensors:
+    def text_entry(self, caption: str) -> tuple:
+        """Of the cache: on what an embedding depends."""
         # version 0.1.0 kept captions with weights, so those with any have a name of their own
         kind, limit = "plain text" if any(sign in caption for sign in SYNTAX) else "text", self.settings.caption_limit
-        parts = (kind, self._clip_id, caption, *([limit] if limit else []))
-        return self.cache.get(parts, lambda: encode_text(self.models.clip, caption, limit))
+        return kind, self._keys.clip, caption, *([limit] if limit else [])
 
-    def _item(self, number: int, variant: int) -> Tensors:
-        """``latent``, ``size``, for sampled latents ``deviation``, and for drawn variants ``features``."""
+    def picture_entry(self, index: int) -> tuple:
+        """Of the cache: on what latent, size and activations of an item depend.
+
+        Raises:
+            OSError: the picture's file is gone.
+        """
+        number, variant = divmod(index, self.variants)
         picture, settings = self.pictures[number], self.settings
         state = picture.file.stat()
         file = (picture.key, state.st_size, state.st_mtime_ns, picture.offset)
-        drawn = (variant, self.seed, settings.distortion_rate, settings.other_crop, self._iqa_id)
-        parts = ("picture", self._vae_id, file, self._size(number), drawn if settings.drawn else ())
+        drawn = (variant, self.seed, settings.distortion_rate, settings.other_crop, self._keys.iqa)
         # by name where it is no default, so that caches of version 0.1.0 stay valid
-        parts += tuple(sorted({settings.interpolation, settings.latents} & {"bilinear", "sample"}))
-        return self.cache.get(parts, lambda: self._make(number, variant))
+        others = sorted({settings.interpolation, settings.latents} & {"bilinear", "sample"})
+        return "picture", self._keys.vae, file, self.size(index), drawn if settings.drawn else (), *others
 
-    def _make(self, number: int, variant: int) -> Tensors:
-        picture, settings = self.pictures[number], self.settings
-        pixels, size = picture.read(), self._size(number)
+    def source(self, index: int, reserve: Reserve = lambda size: None) -> Source:
+        """The picture of an item, decoded, scaled, perhaps distorted, and cropped.
+
+        Args:
+            reserve: see :func:`.reading_ahead.read_ahead`.
+
+        Raises:
+            ValueError: it cannot be read, or is another one than was scored.
+        """
+        number, variant = divmod(index, self.variants)
+        picture, settings, size = self.pictures[number], self.settings, self.size(index)
+        pixels = picture.values(reserve)
         height, width = pixels.shape[:2]
         if self._scored_sizes[number].tolist() != [width, height]:
             remedy = self.table.contents.remedy
@@ -182,49 +184,15 @@ class TrainingSet(Dataset):
             image = pixels.movedim(-1, 0)[None]
             pixels = distort_randomly(image, 1 - settings.distortion_rate, generator)[0][0].movedim(0, -1)
         crop, corner = centre_crop(pixels, size)
-        made = {"latent": encode_picture(self.models.vae, crop), "size": torch.tensor([height, width, *corner, *size])}
-        if settings.latents == "sample":
-            made["deviation"] = encode_deviation(self.models.vae, crop)
-        if settings.drawn:
-            made["features"] = self._features(other_crop(pixels, generator) if settings.other_crop else crop)
-        return made
-
-    def _features(self, pixels: Tensor) -> Tensor:
-        contents = self.table.contents
-        layer = (contents.layer, contents.pooling, contents.protocol)
-        return extract_features(self.models.iqa_model, pixels[None], *layer, progress=Silent()).tensor[0]
-
-    def _iqa_fingerprint(self) -> str:
-        probe = torch.rand(256, 256, 3, generator=torch.Generator().manual_seed(0))
-        contents = self.table.contents
-        # as version 0.1.0 called it, so that its caches stay valid
-        source = f"{contents.models[0]} (reference, protocol {contents.protocol}, layer {contents.layer}, "
-        return f"{source}pooling {contents.pooling}) {fingerprint(self._features(probe))}"
-
-    def _size(self, number: int) -> tuple[int, int]:
-        """Height and width of the training picture in pixels."""
-        if self.buckets is None:
-            return (self.settings.resolution,) * 2
-        return self._sizes[self.buckets[number * self.variants]]
+        seen = crop if settings.drawn else None
+        if settings.other_crop:
+            seen = other_crop(pixels, generator)
+        reserve(crop.nbytes + (0 if seen is None else seen.nbytes))
+        return Source(picture.key, crop, torch.tensor([height, width, *corner, *size]), seen)
 
 
 def _seed(*parts) -> int:
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=7).digest(), "big")
-
-
-def _check_drawing(table: ScoredTable, settings: DataSettings, iqa_model: IQAModel | None) -> None:
-    if not settings.drawn:
-        return
-    if table.contents.kind != "reference":
-        raise ValueError(
-            "distortion_rate and other_crop are for reference-based training, which needs a table of activations; "
-            f"{table.folder} holds scores."
-        )
-    if iqa_model is None or iqa_model.entry.name != table.contents.models[0]:
-        raise ValueError(
-            f"distortion_rate and other_crop need the IQA model of the table, {table.contents.models[0]}"
-            + (f"; {iqa_model.entry.name} is connected." if iqa_model else ".")
-        )
 
 
 def _described(table: ScoredTable, settings: DataSettings, count: int) -> tuple[Metadata, Tensor, Tensor]:

@@ -10,11 +10,12 @@ from comfy.ldm.models.autoencoder import DiagonalGaussianRegularizer
 from comfy.ldm.modules.distributions.distributions import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
-from .cache import Tensors, encode_picture
+from .cache import Tensors, encode_pictures
 
 
-def encode_deviation(vae: comfy.sd.VAE, pixels: Tensor) -> Tensor:
-    """``[H, W, 3]`` -> standard deviation ``[C, h, w]`` of the latent whose mean :func:`.encode_picture` gives.
+def encode_deviations(vae: comfy.sd.VAE, pixels: Tensor) -> Tensor:
+    """``[n, H, W, 3]`` -> standard deviations ``[n, C, h, w]`` of the latents whose means
+    :func:`.cache.encode_pictures` gives.
 
     It goes the same way through ComfyUI's VAE, for the way chooses tiles where memory is short.
     """
@@ -23,7 +24,7 @@ def encode_deviation(vae: comfy.sd.VAE, pixels: Tensor) -> Tensor:
         return DiagonalGaussianDistribution(*moments).std, None
 
     with vae.first_stage_model.regularization.register_forward_hook(deviation):
-        return encode_picture(vae, pixels)
+        return encode_pictures(vae, pixels)
 
 
 def check_latents(vae: comfy.sd.VAE, latents: str) -> None:

@@ -93,7 +93,7 @@ class _Run:
             project_dir=folder,
         )
         self.objective = Objective(model, settings.precision, settings.min_snr_gamma)
-        unet, quality_width = self.objective.unet, len(data.items[0]["quality"])
+        unet, quality_width = self.objective.unet, len(data.item(0)["quality"])
         if initial is None:
             adapter = TrainableAdapter.from_unet(unet, quality_width, settings)
         else:
@@ -102,7 +102,7 @@ class _Run:
         self.state = TrainingState(adapter.to(self.objective.device), settings, samples)
         self.about_schedule = self.state.resume(folder)
         self.forward = self.accelerator.prepare_model(adapter)  # only the adapter is wrapped and synchronised
-        self.stream = ItemStream(data.items, data.empty_text, settings)
+        self.stream = ItemStream(data.items, data.empty_text, settings, data.finish)
 
     def adapter(self) -> Adapter:
         """The adapter as far as it has learnt."""
@@ -155,6 +155,7 @@ class _Run:
             last = number == count - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.forward):
                 batch = next(batches)
+                self.objective.stay()
                 device = self.objective.device
                 keys_values = self.forward(batch.quality.to(device), batch.keep.to(device))
                 loss = self.objective.loss(keys_values, batch) / count
@@ -227,7 +228,7 @@ def check(model: ModelPatcher, data: TrainingData, settings: TrainingSettings) -
         raise ValueError("The training set is empty.")
     base = model.model
     found = sites(base.diffusion_model)
-    item, values = data.items[0], data.metadata.quality_width
+    item, values = data.item(0), data.metadata.quality_width
     channels, width = base.latent_format.latent_channels, found[0].context_width
     if item["latent"].ndim != 3 or len(item["latent"]) != channels:
         raise ValueError(

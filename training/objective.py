@@ -52,12 +52,21 @@ class Objective:
         self.load()
         self.patches = training_patches(self.sites)
 
-    def load(self) -> None:
-        """Bring the model to its device, ready for a backward pass through it; again after another use of it."""
-        # asks for more memory than there is, so that every other model makes room
-        comfy.model_management.load_models_gpu([self.patcher], memory_required=1e20, force_full_load=True)
+    def load(self, room: float = 1e20) -> None:
+        """Bring the model to its device, ready for a backward pass through it; again after another use of it.
+
+        Args:
+            room: bytes that other models make beside it; by default more than there are, so that all of them leave.
+        """
+        comfy.model_management.load_models_gpu([self.patcher], memory_required=room, force_full_load=True)
         self.model.requires_grad_(False)
         leave_inference_mode(self.model)
+        self._loaded = self.patcher.loaded_size()
+
+    def stay(self) -> None:
+        """Bring the model back if models that were used in between have pushed parts of it off its device."""
+        if self.patcher.loaded_size() != self._loaded:
+            self.load(room=0)
 
     @property
     def unet(self) -> nn.Module:

@@ -21,6 +21,7 @@ from ..adapter.adapter import Adapter
 from ..files import write_json, write_text
 from . import identity
 from .dataset import TrainingSet
+from .encoder import Models
 from .making import pack_version
 from .settings import RunSettings
 from .state import ADVICE, FREE
@@ -62,9 +63,16 @@ class RunRecord:
     pack: str
 
     @classmethod
-    def of(cls, items: TrainingSet, settings: RunSettings, samples_per_step: int, initial: Adapter | None) -> RunRecord:
+    def of(
+        cls,
+        items: TrainingSet,
+        models: Models,
+        settings: RunSettings,
+        samples_per_step: int,
+        initial: Adapter | None,
+    ) -> RunRecord:
         """Of a run that is about to begin, or to go on."""
-        models, contents = items.models, items.table.contents
+        contents = items.table.contents
         columns = ", ".join(settings.data.metrics or contents.models)
         digests = {
             "unet": identity.of_model(models.model),

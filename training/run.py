@@ -17,7 +17,9 @@ from ..adapter.adapter import Adapter
 from ..files import written_whole
 from ..iqa_models.loading import load_iqa_model
 from ..pictures.reading import Picture, left_out
-from .dataset import Models, TrainingSet
+from .dataset import TrainingSet
+from .encoder import Encoder, Models
+from .encoding import Encoding
 from .loop import LESS_MEMORY, RESULT, check, train
 from .memory import memory_errors
 from .names import check_name
@@ -28,7 +30,6 @@ from .record import RunRecord, read_pictures
 from .sampling import Samples
 from .settings import RunSettings
 from .state import check_steps, forget_checkpoints, has_checkpoint, steps_done
-from .stream import TrainingData
 from .table import ScoredTable
 from .trainable import TrainableAdapter
 
@@ -88,24 +89,27 @@ def train_on_pictures(
         models = models._replace(iqa_model=load_iqa_model(table.contents.models[0]))
     with memory_errors(*PREPARING):
         seed, cache = settings.training.seed, run.folder.parent / CACHE
+        encoder = Encoder(models, table, settings.data)
         items = TrainingSet(
-            pictures, table, models, settings.data, cache, seed, known=lambda: read_pictures(run.folder)
+            pictures, table, encoder, settings.data, cache, seed, known=lambda: read_pictures(run.folder)
         )
-        data = TrainingData(items, items.metadata, items.empty_text)
+        encoding = Encoding(items, encoder)
+        data = encoding.data
         check(models.model, data, settings.training)
     if run.initial is not None:  # reports what does not fit
-        TrainableAdapter.from_adapter(run.initial, models.model.model.diffusion_model, len(items[0]["quality"]))
+        TrainableAdapter.from_adapter(run.initial, models.model.model.diffusion_model, len(items.mean))
     with _locked(run):
         about_pictures = [*left_out(pictures), *items.notes]
-        notes = [*_about_size(models.model, settings), *about_pictures, *in_main(lambda: opening.examine(items))]
+        about_run = in_main(lambda: [*opening.examine(items, models), *encoding.room()])
+        notes = [*_about_size(models.model, settings), *about_pictures, *about_run]
         for note in notes if is_main() else ():
             observer.note(note)
         with memory_errors(*PREPARING):
-            items.prepare(observer)
+            encoding.prepare(observer)
         in_main(opening.begin)
         watching = observer
         if settings.training.sample_interval:
-            watching = _Sampling(observer, Samples(models, items, settings.samples, run.folder))
+            watching = _Sampling(observer, Samples(models, data, settings.samples, run.folder))
         try:
             adapter = train(models.model, data, settings.training, run.folder, watching, run.initial)
         except BaseException:
@@ -146,7 +150,7 @@ class _Opening:
         self._run = run
         self._record: RunRecord | None = None
 
-    def examine(self, items: TrainingSet) -> list[str]:
+    def examine(self, items: TrainingSet, models: Models) -> list[str]:
         """Make sure that the run in the folder is this one, unless it is to be forgotten; touches nothing.
 
         Returns:
@@ -157,7 +161,7 @@ class _Opening:
         """
         run, settings, notes = self._run, self._run.settings.training, []
         samples = settings.batch_size * settings.gradient_accumulation * processes().num_processes
-        self._record = RunRecord.of(items, run.settings, samples, run.initial)
+        self._record = RunRecord.of(items, models, run.settings, samples, run.initial)
         if run.anew or not has_checkpoint(run.folder):
             return []
         before = RunRecord.read(run.folder)

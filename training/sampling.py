@@ -17,8 +17,10 @@ from ..figures.grid import labelled_grid, write_png
 from ..files import shown
 from ..pictures.cropping import centre_crop, scale_to_cover
 from .cache import plain_tokens
-from .dataset import Models, TrainingSet
+from .dataset import TrainingSet
+from .encoder import Models
 from .settings import SampleSettings
+from .stream import TrainingData
 
 SEED = 0
 CAPTIONS = 4  # prompts when none are given
@@ -34,7 +36,8 @@ class Samples:
     adapter for the quality of training pictures, which are the first row. What was asked for stands below each picture.
     """
 
-    def __init__(self, models: Models, items: TrainingSet, settings: SampleSettings, folder: Path):
+    def __init__(self, models: Models, data: TrainingData, settings: SampleSettings, folder: Path):
+        items: TrainingSet = data.items
         self.models, self.settings = models, settings
         self.folder = folder / FOLDER
         clip, prompts = models.clip, settings.sample_prompts
@@ -42,13 +45,13 @@ class Samples:
         tokens = tokens or [plain_tokens(clip, picture.caption) for picture in items.pictures[:CAPTIONS]]
         self.positive = [clip.encode_from_tokens_scheduled(prompt) for prompt in tokens]
         self.negative = clip.encode_from_tokens_scheduled(clip.tokenize(""))
-        self.latent = torch.zeros_like(items[0]["latent"])[None]
+        self.latent = torch.zeros_like(data.item(0)["latent"])[None]
         self.references: list[Tensor] = []  # ``[H, W, 3]`` each
         ranks = settings.sample_targets
         if items.metadata.kind == "reference":
             places = np.linspace(0, len(items) - 1, len(ranks)).astype(int).tolist()
-            self.targets = [items[place]["quality"] for place in places]
-            self.references = [self._decoded(items[place]["latent"]) for place in places]
+            self.targets = [data.item(place)["quality"] for place in places]
+            self.references = [self._decoded(data.item(place)["latent"]) for place in places]
             keys = [shown(items.pictures[place // items.variants].key) for place in places]
             self.captions = keys + [f"like {key}" for key in keys] * len(self.positive)
         else:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import comfy.model_management
@@ -13,25 +13,27 @@ import torch
 from torch import Tensor
 
 from .. import files
-from ..iqa_models.batches import check_images, model_input
+from ..iqa_models.batches import check_images, input_size
 from ..iqa_models.features import read_layer
 from ..iqa_models.loading import IQAModel
 from ..iqa_models.scoring import score_images
 from ..pictures.reading import Found, Picture
+from ..pictures.scaling import scale
 from ..quality.resize import AS_IS
 from . import table, unreadable
 from .making import made_with
 from .observer import Progress, Silent
 from .pictures_seen import Seen, look
 from .processes import in_main, is_main, processes, share
+from .reading_ahead import MEMORY, READERS, Reserve, read_ahead
 from .refresh import refresh
 from .rows import next_number, unanswered
 from .table import Contents, Rows
 from .table_statistics import forget
 
 SHARD = 1000  # pictures; a kill loses what was scored since the last shard, cancelling loses nothing
-GROUP = 32  # pictures read together, of which those of one size are scored together
-READERS = 8  # threads that decode pictures
+GROUP = 32  # pictures scored together, those of one size at once
+GROUP_SHARE = 0.25  # of the memory for decoded pictures; the rest is for those that are read ahead
 
 
 def score_dataset(
@@ -91,6 +93,7 @@ class Scorer:
         resize: how pictures are scaled, see :mod:`..quality.resize`.
         features: take activations in place of scores.
         layer, pooling: of activations, see :func:`..iqa_models.features.extract_features`.
+        memory: bytes of decoded pictures that wait to be scored, about; a larger picture is read alone.
 
     Raises:
         ValueError: activations of several models.
@@ -103,11 +106,12 @@ class Scorer:
         features: bool = False,
         layer: str = "",
         pooling: str = "",
+        memory: float = MEMORY,
     ):
         if features and len(models) != 1:
             raise ValueError(f"A table of activations is of one IQA model, not of {len(models)}.")
         self.models, self.features, self.resize = models, features, resize
-        self.layer, self.pooling = layer, pooling
+        self.layer, self.pooling, self.memory = layer, pooling, memory
         self.entries = [model.entry for model in models]
 
     def contents(self, pictures: Iterable[Picture]) -> Contents:
@@ -127,31 +131,43 @@ class Scorer:
             return Contents("reference" if self.features else "score", names, self.resize, *where)
         raise ValueError(f"None of the pictures can be scored; {problem}")
 
-    def prepare(self, picture: Picture) -> tuple[tuple[int, int], Tensor, Seen]:
+    def prepare(self, picture: Picture, reserve: Reserve = lambda size: None) -> tuple[tuple[int, int], Tensor, Seen]:
         """Width and height of a picture, its pixels ``[H, W, 3]`` after the resize, and what it is.
+
+        Args:
+            reserve: see :func:`.reading_ahead.read_ahead`.
 
         Raises:
             ValueError: it cannot be read or does not suit a model.
         """
         seen = look(picture)  # first: a picture that is replaced meanwhile is found the next time
-        pixels = picture.read()
-        check_images(pixels[None], self.entries, self.resize)
-        height, width = pixels.shape[:2]
-        if self.resize != AS_IS:
-            pixels = model_input(pixels[None], self.resize, torch.device("cpu"))[0].movedim(0, -1)
+        values = picture.values(reserve)
+        height, width = values.shape[:2]
+        pixels = scale(values, input_size(values, self.resize))
+        check_images(pixels[None], self.entries, AS_IS)
+        reserve(pixels.nbytes)
         return (width, height), pixels, seen
 
     def write_shard(self, pictures: Sequence[Picture], folder: Path, number: int, bar: Progress) -> None:
         """Score the pictures that can be; a run that is cancelled in between keeps those that it has."""
         rows: list[tuple[str, tuple[int, int], Tensor, Seen]] = []
+        room = (1 - GROUP_SHARE) * self.memory
         try:
-            for group in _groups(_read_ahead(pictures, self.prepare), GROUP):
-                rows += self._rows(group, bar)
+            with contextlib.closing(read_ahead(pictures, self._attempt, READERS, 2 * GROUP, room)) as prepared:
+                groups = _groups(prepared, GROUP, GROUP_SHARE * self.memory)
+                for scored in map(partial(self._rows, bar=bar), groups):  # keeps no name of a group
+                    rows += scored
         finally:
             if rows:
                 keys, sizes, values, seen = zip(*sorted(rows, key=lambda row: row[0]), strict=True)
                 shard = Rows(list(keys), torch.tensor(sizes), torch.stack(values), Seen.joined(seen))
                 shard.write(folder, number, Contents.read(folder))
+
+    def _attempt(self, picture: Picture, reserve: Reserve) -> tuple[tuple[int, int], Tensor, Seen] | ValueError:
+        try:
+            return self.prepare(picture, reserve)
+        except ValueError as error:
+            return error
 
     def _rows(self, group, bar: Progress) -> list[tuple[str, tuple[int, int], Tensor, Seen]]:
         readable = [(picture.key, *prepared) for picture, prepared in group if not isinstance(prepared, ValueError)]
@@ -171,38 +187,16 @@ class Scorer:
         return score_images(self.models, images, progress=bar, names=keys).values, ()
 
 
-def _read_ahead(pictures: Iterable[Picture], prepare: Callable) -> Iterator[tuple[Picture, object]]:
-    """Pictures with what ``prepare`` makes of them, or with its ValueError; decoded by threads while others are
-    scored."""
-
-    def attempt(picture: Picture):
-        try:
-            return prepare(picture)
-        except ValueError as error:
-            return error
-
-    with ThreadPoolExecutor(READERS) as pool:
-        ahead: deque = deque()
-        try:
-            for picture in pictures:
-                ahead.append((picture, pool.submit(attempt, picture)))
-                if len(ahead) > 2 * GROUP:
-                    ready, future = ahead.popleft()
-                    yield ready, future.result()
-            while ahead:
-                ready, future = ahead.popleft()
-                yield ready, future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _groups(items: Iterator, size: int) -> Iterator[list]:
-    group = []
-    for item in items:
-        group.append(item)
-        if len(group) == size:
+def _groups(prepared: Iterator, size: int, memory: float) -> Iterator[list]:
+    """Lists of at most ``size`` pictures that end as soon as they take ``memory`` bytes."""
+    group, taken = [], 0
+    while (pair := next(prepared, None)) is not None:
+        group.append(pair)
+        taken += 0 if isinstance(pair[1], ValueError) else pair[1][1].nbytes
+        if len(group) == size or taken >= memory:
+            del pair
             yield group
-            group = []
+            group, taken = [], 0
     if group:
         yield group
 

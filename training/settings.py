@@ -105,7 +105,7 @@ class TrainingSettings(Checked):
         least=0, most=MANY_STEPS,
     )  # fmt: skip
     workers: int = setting(
-        0, "threads that read prepared pictures ahead, per process; 0 reads between steps",
+        0, "threads that read ahead, per process: the cache, or pictures without it; 0 reads between steps",
         least=0, most=256,
     )  # fmt: skip
     tracker: str = setting(
@@ -162,7 +162,9 @@ class DataSettings(Checked):
         0, "tokens after which a caption is cut; 0 takes the whole caption, in chunks, as ComfyUI takes prompts",
         unit="tokens", least=0, most=10_000, paper="75, which with beginning and end are 77",
     )  # fmt: skip
-    cache: bool = setting(True, "keep latents and text embeddings on disk (float16); else they are made at every step")
+    cache: bool = setting(
+        True, "keep latents and text embeddings on disk (float16), made before the first step; else at every step"
+    )
     metrics: tuple = setting((), "columns of the table, in order; all of them if empty")
     variants: int = setting(
         1, "reference adapters: how often each picture is drawn, each time with its own distortion and other crop",

@@ -6,11 +6,10 @@ interruptions. So resuming needs no generator's state, and the processes togethe
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
-from collections import deque
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..adapter.metadata import Metadata
+from .reading_ahead import read_ahead
 from .settings import TrainingSettings
 
 SIZES = ("height", "width", "crop_h", "crop_w", "target_height", "target_width")  # of an item's `size`, as SDXL's
@@ -53,38 +53,55 @@ class TrainingData:
         items: map-style data set, see :class:`ItemStream`.
         metadata: what the quality input is; encoding and base model are filled in.
         empty_text: ``text`` ``[tokens, width]`` and, where the model uses it, ``pooled`` ``[P]`` of the empty prompt.
+        finish: makes items of what the data set gives, in the main thread, a batch at a time. Data sets hold no models;
+            what needs some is done here.
     """
 
     items: Dataset
     metadata: Metadata
     empty_text: Mapping[str, Tensor]
+    finish: Callable[[Sequence], list[dict]] = list
+
+    def item(self, index: int) -> dict:
+        """A finished item."""
+        return self.finish([self.items[index]])[0]
 
 
 class ItemStream:
     """Position -> item of the data set with its noise, noise level and drops.
 
     Args:
-        dataset: map-style; its items are mappings with ``latent`` ``[C, H, W]``, scaled by the model's latent format,
-            ``text`` ``[tokens, width]``, optionally ``pooled`` ``[P]``, ``quality`` ``[m]``, and optionally ``size``:
-            height, width, crop top, crop left, target height, target width in pixels (SDXL's size conditioning).
-            Where there is a ``deviation`` ``[C, H, W]``, every position draws its latent anew, around ``latent``.
-            If it has an attribute ``buckets``, ``[items]`` numbers of the groups of equal size, every batch comes from
-            one group; what a group lacks to whole batches is taken from it again. The order then depends on
-            ``batch_size``, too. If it has an attribute ``prepared`` that is False, making an item needs models, so
-            it is not asked from other threads.
+        dataset: map-style; its finished items are mappings with ``latent`` ``[C, H, W]``, scaled by the model's latent
+            format, ``text`` ``[tokens, width]``, optionally ``pooled`` ``[P]``, ``quality`` ``[m]``, and optionally
+            ``size``: height, width, crop top, crop left, target height, target width in pixels (SDXL's size
+            conditioning). Where there is a ``deviation`` ``[C, H, W]``, every position draws its latent anew, around
+            ``latent``. If it has an attribute ``buckets``, ``[items]`` numbers of the groups of equal size, every
+            batch comes from one group; what a group lacks to whole batches is taken from it again. The order then
+            depends on ``batch_size``, too.
         empty_text: ``text`` and ``pooled`` of the empty prompt.
+        finish: see :class:`TrainingData`.
     """
 
-    def __init__(self, dataset: Dataset, empty_text: Mapping[str, Tensor], settings: TrainingSettings):
-        self.dataset, self.empty_text, self.settings = dataset, empty_text, settings
-        self._order = functools.lru_cache(2)(self._epoch_order)  # threads may be at the end of one and in the next
+    def __init__(
+        self,
+        dataset: Dataset,
+        empty_text: Mapping[str, Tensor],
+        settings: TrainingSettings,
+        finish: Callable[[Sequence], list[dict]] = list,
+    ):
+        self.dataset, self.empty_text, self.settings, self.finish = dataset, empty_text, settings, finish
+        self._order = functools.lru_cache(2)(self._epoch_order)  # a batch may end one and begin the next
         self._length = len(self._order(0))
 
     def __getitem__(self, position: int) -> dict:
-        index = self._index(position)
-        item = self.dataset[index]
+        (item,) = self.finish([self.dataset[self._index(position)]])
+        return self._drawn(position, item)
+
+    def _drawn(self, position: int, item: Mapping) -> dict:
+        """An item with what is drawn for a position."""
         if not item["quality"].isfinite().all():
-            raise ValueError(f"Item {index} of the training set has a quality input that is NaN or infinite.")
+            number = self._index(position)
+            raise ValueError(f"Item {number} of the training set has a quality input that is NaN or infinite.")
         generator = torch.Generator().manual_seed(self._seed(1, position))
         quantile, drop = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
         latent, settings = item["latent"].float(), self.settings
@@ -109,28 +126,24 @@ class ItemStream:
         """The batches of one process over the positions ``begin`` to ``end``."""
         size = self.settings.batch_size
         starts = range(begin + rank * size, end, processes * size)
-        items = self._items(position for start in starts for position in range(start, start + size))
-        try:
+        positions = (position for start in starts for position in range(start, start + size))
+        with contextlib.closing(self._read(positions)) as read:
             for _ in starts:
-                yield collate(list(itertools.islice(items, size)))
-        finally:
-            items.close()
+                places, items = zip(*itertools.islice(read, size), strict=True)
+                yield collate(list(map(self._drawn, places, self.finish(items))))
 
-    def _items(self, positions: Iterator[int]) -> Iterator[dict]:
-        """In order; read ahead by threads, for processes would need their own copy of everything."""
-        if not (self.settings.workers and getattr(self.dataset, "prepared", True)):
-            yield from map(self.__getitem__, positions)
+    def _read(self, positions: Iterator[int]) -> Iterator[tuple[int, object]]:
+        """Positions with what the data set gives, in order; by threads, for processes would need copies of it all."""
+        places = ((position, self._index(position)) for position in positions)
+        if not self.settings.workers:
+            for position, index in places:
+                yield position, self.dataset[index]
             return
-        pool, ahead = ThreadPoolExecutor(self.settings.workers), deque()
-        try:
-            for position in positions:
-                ahead.append(pool.submit(self.__getitem__, position))
-                if len(ahead) >= BATCHES_AHEAD * self.settings.batch_size + self.settings.workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        most = BATCHES_AHEAD * self.settings.batch_size + self.settings.workers
+        ahead = read_ahead(places, lambda place, _reserve: self.dataset[place[1]], self.settings.workers, most)
+        with contextlib.closing(ahead):
+            for (position, _), item in ahead:
+                yield position, item
 
     def _index(self, position: int) -> int:
         epoch, place = divmod(position, self._length)

@@ -21,7 +21,7 @@ import comfyui_runtime
 import iqa
 from iqa_adapter.adapter import checkpoint
 from iqa_adapter.quickstart import model as quickstart
-from iqa_adapter.training import command_line, dataset, objective, settings
+from iqa_adapter.training import command_line, encoder, objective, settings
 from iqa_adapter.training.settings import RunSettings
 
 EXAMPLES = comfyui_runtime.ROOT / "training" / "examples"
@@ -116,9 +116,9 @@ def test_a_cluster_may_stop_a_run_that_prepares(scored, adapters, tmp_path):
     code = (
         "import os, signal, sys, iqa, comfyui_runtime\ncomfyui_runtime.load_pack()\n"
         "from iqa_adapter.training import dataset\n"
-        "make = dataset.TrainingSet._make\n"
+        "make = dataset.TrainingSet.source\n"
         "def stopped(*arguments):\n    os.kill(os.getpid(), signal.SIGTERM)\n    return make(*arguments)\n"
-        "dataset.TrainingSet._make = stopped\nsys.exit(iqa.main(sys.argv[1:]))\n"
+        "dataset.TrainingSet.source = stopped\nsys.exit(iqa.main(sys.argv[1:]))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "train", *map(str, scored), "stopped", *map(str, words)],
@@ -135,7 +135,7 @@ def test_the_quickstart_is_trained_in_its_own_size(scored, adapters, tmp_path, c
     assert command("train", *scored, "new", *options, "--set", "steps=1", "batch_size=1", "precision=float32") == 0
     known = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]
     assert (known["resolution"], known["bucket_step"]) == (64, 8)
-    assert "note" not in capsys.readouterr().out
+    assert "This model is made for" not in capsys.readouterr().out
     words = ["steps=1", "batch_size=1", "precision=float32", "resolution=128"]
     options = ["--checkpoint", "quickstart", "--folder", tmp_path / "large"]
     assert command("train", *scored, "large", *options, "--set", *words) == 0
@@ -198,7 +198,7 @@ def test_out_of_memory_ends_in_one_sentence(scored, adapters, tmp_path, capsys, 
     def exhausted(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nGPU 0 has ...")
 
-    for place, doing in ((dataset, "encode_picture"), (objective.Objective, "loss")):
+    for place, doing in ((encoder, "encode_pictures"), (objective.Objective, "loss")):
         with monkeypatch.context() as patch:
             patch.setattr(place, doing, exhausted)
             assert train(scored, tmp_path, "steps=1", "batch_size=2") == 1

@@ -12,6 +12,7 @@ import pyarrow
 import pyarrow.parquet as parquet
 import pytest
 import training_pictures
+import training_runs
 from PIL import Image
 
 from iqa_adapter.iqa_models import loading, weights
@@ -20,7 +21,6 @@ from iqa_adapter.pictures.pixels import decode, size_of
 from iqa_adapter.pictures.reading import Picture, find_pictures
 from iqa_adapter.quickstart.model import load_quickstart
 from iqa_adapter.training import pictures_seen, table
-from iqa_adapter.training.dataset import Models, TrainingSet
 from iqa_adapter.training.observer import Observer
 from iqa_adapter.training.score_set import Scorer, score_dataset
 from iqa_adapter.training.settings import DataSettings
@@ -74,7 +74,7 @@ def by_key(scored):
 
 def training_set(photos, scored, models, tmp_path):
     settings = DataSettings(resolution=64, bucket_step=8)
-    return TrainingSet(find_pictures(photos), scored, Models(*models), settings, tmp_path / "cache")
+    return training_runs.encoding(photos, scored, models, settings, tmp_path / "cache")
 
 
 def noise(seed, side=(80, 64)):
@@ -182,7 +182,7 @@ def test_pictures_replaced_by_others_of_another_size(photos, entropy, models, tm
     assert bar.total == 2 and by_key(again) == true_scores(photos, entropy, tmp_path)
     made = training_set(photos, again, models, tmp_path)
     made.prepare(Observer())
-    assert made[0]["size"].tolist()[:2] == [60, 100]
+    assert made.data.item(0)["size"].tolist()[:2] == [60, 100]
 
 
 def test_renamed_pictures_keep_their_rows(photos, entropy, models, tmp_path):
@@ -194,9 +194,9 @@ def test_renamed_pictures_keep_their_rows(photos, entropy, models, tmp_path):
         (photos / f"{old}.png").rename(photos / f"{new}.png")
     made = training_set(photos, scored, models, tmp_path)
     made.prepare(Observer())
-    assert len(made) == 6 and made.notes[0].startswith("3 pictures were renamed since they were scored, ")
+    assert len(made.items) == 6 and made.items.notes[0].startswith("3 pictures were renamed since they were scored, ")
     true = true_scores(photos, entropy, tmp_path)
-    assert made.values.tolist() == [true[picture.key] for picture in made.pictures]
+    assert made.items.values.tolist() == [true[picture.key] for picture in made.items.pictures]
     again, bar = score(photos, tmp_path / "t", entropy)
     assert bar.total == 0 and by_key(again) == true and len(bar.notes) == 1
     assert "3 pictures were renamed since they were scored, and keep their rows" in bar.notes[0]
@@ -208,7 +208,8 @@ def test_rows_of_deleted_pictures_are_dropped(photos, entropy, models, tmp_path)
     for name in ("02.png", "03.png", "05.png"):
         (photos / name).unlink()
     made = training_set(photos, scored, models, tmp_path)
-    assert len(made) == 3 and "3 of 6 rows of" in made.notes[0] and "not here, 02.png among them" in made.notes[0]
+    (note,) = made.items.notes
+    assert len(made.items) == 3 and "3 of 6 rows of" in note and "not here, 02.png among them" in note
     again, bar = score(photos, tmp_path / "t", entropy)
     assert again.rows.keys == ["00.png", "01.png", "04.png"] and bar.total == 0
     assert bar.notes == ["3 rows are of pictures that are gone, and are dropped: 02.png and others."]
@@ -297,7 +298,8 @@ def test_tables_of_the_first_version_are_read_and_learn_what_they_are_of(photos,
     old = table.ScoredTable.read(tmp_path / "t")
     made = training_set(photos, old, models, tmp_path)
     made.prepare(Observer())
-    assert len(made.notes) == 1 and "is of a version that did not write down which pictures it saw" in made.notes[0]
+    (note,) = made.items.notes
+    assert "is of a version that did not write down which pictures it saw" in note
     noise(3, (100, 60)).save(photos / "04.png")  # seen by its size alone
     again, bar = score(photos, tmp_path / "t", entropy)
     assert bar.total == 1 and by_key(again) == true_scores(photos, entropy, tmp_path)

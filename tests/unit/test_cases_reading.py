@@ -14,6 +14,7 @@ import pyarrow.parquet as parquet
 import pytest
 import torch
 import training_pictures
+import training_runs
 from PIL import Image, features
 
 from iqa_adapter.iqa_models.loading import load_iqa_model
@@ -22,10 +23,11 @@ from iqa_adapter.pictures.reading import Picture, UnreadablePicture, captioned, 
 from iqa_adapter.pictures.text import decode_text
 from iqa_adapter.quickstart.model import load_quickstart
 from iqa_adapter.training import cache
-from iqa_adapter.training.dataset import Models, TrainingSet
+from iqa_adapter.training.encoder import Models
 from iqa_adapter.training.sampling import Samples
 from iqa_adapter.training.score_set import Scorer, score_dataset
 from iqa_adapter.training.settings import DataSettings, SampleSettings
+from iqa_adapter.training.stream import TrainingData
 from iqa_adapter.training.table import ScoredTable
 
 SENTENCE = "a café with Füße"
@@ -72,9 +74,9 @@ def scored(folder: Path, table: Path) -> ScoredTable:
     return ScoredTable.read(table)
 
 
-def training_set(folder: Path, table: ScoredTable, models, home: Path) -> TrainingSet:
+def training_data(folder: Path, table: ScoredTable, models, home: Path) -> TrainingData:
     settings = DataSettings(resolution=64, bucket_step=8, metrics=["entropy"])
-    return TrainingSet(find_pictures(folder), table, Models(*models), settings, home)
+    return training_runs.encoding(folder, table, models, settings, home).data
 
 
 # Captions that are missing
@@ -93,7 +95,7 @@ def test_some_missing_captions_are_said_with_the_reason(tmp_path, quickstart):
     folder = training_pictures.write(tmp_path / "photos", 6)
     (folder / "02.txt").unlink()
     (folder / "04.txt").write_bytes(bytes(range(128, 256)))
-    items = training_set(folder, scored(folder, tmp_path / "t"), quickstart, tmp_path / "cache")
+    items = training_data(folder, scored(folder, tmp_path / "t"), quickstart, tmp_path / "cache").items
     assert [item.key for item in items.pictures] == ["00.png", "01.png", "03.png", "05.png"]
     assert items.notes == [
         "2 of 6 pictures have no caption and are left out: 02.png: no 02.txt beside it; 04.png: 04.txt is neither "
@@ -323,7 +325,7 @@ def test_unreadable_pictures_with_odd_names_do_not_stop_training(tmp_path, quick
     (folder / name).with_suffix(".txt").write_text("a cat")
     table = scored(folder, tmp_path / "t")
     assert len((tmp_path / "t" / "unreadable.txt").read_text().splitlines()) == 1
-    assert len(training_set(folder, table, quickstart, tmp_path / "cache").pictures) == 3
+    assert len(training_data(folder, table, quickstart, tmp_path / "cache").items.pictures) == 3
 
 
 def test_names_that_are_not_utf8_are_named_and_skipped(tmp_path, quickstart):
@@ -340,7 +342,7 @@ def test_names_that_are_not_utf8_are_named_and_skipped(tmp_path, quickstart):
     ]
     table = scored(folder, tmp_path / "t")
     assert r"caf\xe9.png: its name is not UTF-8" in (tmp_path / "t" / "unreadable.txt").read_text()
-    assert len(training_set(folder, table, quickstart, tmp_path / "cache").pictures) == 4
+    assert len(training_data(folder, table, quickstart, tmp_path / "cache").items.pictures) == 4
 
 
 # Captions are plain text
@@ -356,23 +358,23 @@ def test_captions_have_no_weights(quickstart, text):
 def test_a_caption_with_parentheses_is_not_taken_from_an_old_cache(quickstart, tmp_path):
     folder = training_pictures.write(tmp_path / "photos", 2)
     (folder / "00.txt").write_text("a (red) circle")
-    made = training_set(folder, scored(folder, tmp_path / "t"), quickstart, tmp_path / "cache")
+    made = training_data(folder, scored(folder, tmp_path / "t"), quickstart, tmp_path / "cache")
     clip = quickstart[1]
     tokens = [clip.tokenize("a (red) circle", **options) for options in ({}, {"disable_weights": True})]
     weighted, plain = (clip.encode_from_tokens_scheduled(chosen)[0][0][0] for chosen in tokens)
-    old = made.cache.get(("text", made._clip_id, "a (red) circle"), lambda: {"text": weighted})
+    old = made.items.cache.put(("text", made.items._keys.clip, "a (red) circle"), {"text": weighted})
     assert not torch.allclose(old["text"].float(), plain, atol=1e-2)
-    assert torch.allclose(made[0]["text"].float(), plain, atol=1e-2)
+    assert torch.allclose(made.item(0)["text"].float(), plain, atol=1e-2)
 
 
 def test_samples_take_weights_from_prompts_and_none_from_captions(quickstart, tmp_path):
     folder = training_pictures.write(tmp_path / "photos", 2)
     for file in folder.glob("*.txt"):
         file.write_text("a (red) circle")
-    items = training_set(folder, scored(folder, tmp_path / "t"), quickstart, tmp_path / "cache")
+    data = training_data(folder, scored(folder, tmp_path / "t"), quickstart, tmp_path / "cache")
     models, clip = Models(*quickstart), quickstart[1]
     for prompts, options in (((), {"disable_weights": True}), (("a (red) circle",), {})):
-        made = Samples(models, items, SampleSettings(sample_prompts=prompts), tmp_path)
+        made = Samples(models, data, SampleSettings(sample_prompts=prompts), tmp_path)
         expected = clip.encode_from_tokens_scheduled(clip.tokenize("a (red) circle", **options))
         assert torch.equal(made.positive[0][0][0], expected[0][0])
 

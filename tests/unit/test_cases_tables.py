@@ -6,12 +6,12 @@ import iqa_nets
 import pytest
 import torch
 import training_pictures
+import training_runs
 from PIL import Image
 
 from iqa_adapter.iqa_models import catalogue, loading
 from iqa_adapter.pictures.reading import find_pictures
 from iqa_adapter.quickstart.model import load_quickstart
-from iqa_adapter.training.dataset import Models, TrainingSet
 from iqa_adapter.training.score_set import Scorer, score_dataset
 from iqa_adapter.training.settings import DataSettings
 from iqa_adapter.training.table import ScoredTable
@@ -39,7 +39,7 @@ def score(photos, folder, *metrics, resize="as is", **options):
 
 def training_set(photos, table, models, folder, **settings):
     settings = DataSettings(resolution=64, bucket_step=8, cache=False, **settings)
-    return TrainingSet(find_pictures(photos), table, Models(*models), settings, folder)
+    return training_runs.encoding(photos, table, models, settings, folder).data
 
 
 @pytest.mark.parametrize("shard_size", [1, 3, 100])
@@ -60,10 +60,10 @@ def test_a_table_with_a_black_picture_is_finished(photos, tmp_path, caplog, shar
 def test_training_leaves_out_what_has_no_score(photos, models, tmp_path, caplog):
     table = score(photos, tmp_path, "piqe", "entropy")
     made = training_set(photos, table, models, tmp_path / "cache")
-    assert len(made) == 6 and "black.png" not in [picture.key for picture in made.pictures]
+    assert len(made.items) == 6 and "black.png" not in [picture.key for picture in made.items.pictures]
     assert "1 of 7 pictures have no score (NaN)" in caplog.text
-    assert all(made[number]["quality"].isfinite().all() for number in range(len(made)))
-    assert len(training_set(photos, table, models, tmp_path / "cache", metrics=("entropy",))) == 7
+    assert all(made.item(number)["quality"].isfinite().all() for number in range(6))
+    assert len(training_set(photos, table, models, tmp_path / "cache", metrics=("entropy",)).items) == 7
 
 
 def test_training_without_any_score_is_refused(photos, models, tmp_path):
@@ -91,7 +91,7 @@ def test_activations_that_are_not_finite_are_left_out(photos, models, tmp_path):
     listed = (tmp_path / "t" / "unreadable.txt").read_text().splitlines()
     assert 0 < answered.sum() < 7 and len(listed) == 7 - answered.sum()
     assert torch.tensor(table.statistics["mean"]).isfinite().all() and table.statistics["count"] == answered.sum()
-    assert len(training_set(photos, table, models, tmp_path / "c")) == answered.sum()
+    assert len(training_set(photos, table, models, tmp_path / "c").items) == answered.sum()
 
 
 def test_tables_of_version_0_1_0_go_on(photos, tmp_path):

@@ -6,6 +6,7 @@ import iqa_nets
 import pytest
 import torch
 import training_pictures
+import training_runs
 
 from iqa_adapter.iqa_models import features as activations
 from iqa_adapter.iqa_models import loading
@@ -13,10 +14,9 @@ from iqa_adapter.pictures import cropping
 from iqa_adapter.pictures import reading as pictures
 from iqa_adapter.quickstart import model as quickstart
 from iqa_adapter.training import (
-    dataset,
+    encoder,
     loop,
     observer,
-    stream,
     table,
 )
 from iqa_adapter.training import (
@@ -61,14 +61,19 @@ def features(photos, iqa_model, tmp_path_factory):
 
 def make(photos, scored, models, folder, iqa_model=None, **settings):
     settings = training_settings.DataSettings(**{"resolution": 64, "bucket_step": 8, "metrics": ["entropy"]} | settings)
-    found, read = pictures.find_pictures(photos), table.ScoredTable.read(scored)
-    return dataset.TrainingSet(found, read, dataset.Models(*models, iqa_model), settings, folder)
+    return training_runs.encoding(photos, table.ScoredTable.read(scored), models, settings, folder, iqa_model)
+
+
+def items(*arguments, **settings):
+    """All finished items."""
+    data = make(*arguments, **settings).data
+    return [data.item(index) for index in range(len(data.items))]
 
 
 def test_items_are_what_comfyui_nodes_make(photos, scores, models, tmp_path):
     made = make(photos, scores, models, tmp_path)
     model, clip, vae = models
-    item, picture = made[0], pictures.find_pictures(photos)[0]
+    item, picture = made.data.item(0), pictures.find_pictures(photos)[0]
     pixels = picture.read()[:, 8:72]  # 64 high, 80 wide
     assert torch.allclose(item["latent"], model.model.process_latent_in(vae.encode(pixels[None]))[0], atol=1e-3)
     embedding, _ = clip.encode_from_tokens_scheduled(clip.tokenize("smooth noise number 0"))[0]
@@ -78,11 +83,11 @@ def test_items_are_what_comfyui_nodes_make(photos, scores, models, tmp_path):
     raw = rows.values[:, 0]
     expected = (raw[rows.keys.index("00.png")] - raw.mean()) / raw.std(correction=0)
     assert item["quality"].tolist() == pytest.approx([expected.item()], rel=1e-4)
-    assert made.metadata.metric_names == ("entropy",) and made.buckets is None
+    assert made.data.metadata.metric_names == ("entropy",) and made.items.buckets is None
 
 
 def test_cache_changes_nothing_but_the_work(photos, scores, models, tmp_path, monkeypatch):
-    plain = [make(photos, scores, models, tmp_path / "no", cache=False)[i] for i in range(3)]
+    plain = items(photos, scores, models, tmp_path / "no", cache=False)[:3]
     assert not (tmp_path / "no").exists()
     cached = make(photos, scores, models, tmp_path / "cache")
     cached.prepare(observer.Observer())
@@ -93,33 +98,32 @@ def test_cache_changes_nothing_but_the_work(photos, scores, models, tmp_path, mo
     def not_again(*_):
         raise AssertionError("encoded twice")
 
-    monkeypatch.setattr(dataset, "encode_picture", not_again)
-    monkeypatch.setattr(dataset, "encode_text", not_again)
+    monkeypatch.setattr(encoder, "encode_pictures", not_again)
+    monkeypatch.setattr(encoder, "encode_text", not_again)
     for index, item in enumerate(plain):
-        assert all(torch.equal(value, again[index][name]) for name, value in item.items())
+        assert all(torch.equal(value, again.data.item(index)[name]) for name, value in item.items())
     assert set((tmp_path / "cache").rglob("*.safetensors")) == files
 
 
 def test_cache_notices_what_changes_its_contents(photos, scores, models, tmp_path):
     made = make(photos, scores, models, tmp_path)
-    made[0]
+    made.data.item(0)
     before = len(list(tmp_path.rglob("*.safetensors")))
     model, clip, vae = models
     other = clip.clone()
     other.clip_layer(-2)
     changed = make(photos, scores, (model, other, vae), tmp_path, resolution=32)
-    assert not torch.equal(changed[0]["text"], made[0]["text"])
+    assert not torch.equal(changed.data.item(0)["text"], made.data.item(0)["text"])
     assert len(list(tmp_path.rglob("*.safetensors"))) == before + 3  # empty caption, caption, smaller latent
 
 
 def test_buckets_keep_aspect_ratios(photos, scores, models, tmp_path):
     made = make(photos, scores, models, tmp_path, buckets=True)
-    assert made.buckets[0] != made.buckets[1]
-    shapes = [tuple(made[i]["latent"].shape[1:]) for i in (0, 1)]
+    assert made.items.buckets[0] != made.items.buckets[1]
+    shapes = [tuple(made.data.item(i)["latent"].shape[1:]) for i in (0, 1)]
     assert shapes[0] == shapes[1][::-1] and shapes[0][1] > shapes[0][0]
     settings = training_settings.TrainingSettings(steps=2, batch_size=2, precision="float32")
-    data = stream.TrainingData(made, made.metadata, made.empty_text)
-    loop.train(models[0], data, settings, tmp_path / "run")
+    loop.train(models[0], made.data, settings, tmp_path / "run")
 
 
 def test_bucket_sizes():
@@ -137,29 +141,30 @@ def test_reference_set_takes_activations_from_the_table(photos, features, models
     made = make(photos, features, models, tmp_path, metrics=())
     read = table.ScoredTable.read(features)
     mean, std = (torch.tensor(read.statistics[name]) for name in ("mean", "std"))
-    assert torch.allclose(made[2]["quality"], (read.rows.values[2].float() - mean) / std)
-    assert (made.metadata.kind, made.metadata.iqa_model, made.metadata.layer) == ("reference", "cnniqa", "fc1")
-    assert made.metadata.feature_mean == tuple(read.statistics["mean"])
+    assert torch.allclose(made.data.item(2)["quality"], (read.rows.values[2].float() - mean) / std)
+    metadata = made.data.metadata
+    assert (metadata.kind, metadata.iqa_model, metadata.layer) == ("reference", "cnniqa", "fc1")
+    assert metadata.feature_mean == tuple(read.statistics["mean"])
 
 
 def test_distorted_variants(photos, features, models, iqa_model, tmp_path):
     """The activations are those of the very picture that the latent holds, and every variant is drawn once for all."""
     options = {"metrics": (), "iqa_model": iqa_model, "distortion_rate": 1.0, "variants": 2}
     made = make(photos, features, models, tmp_path, **options)
-    assert len(made) == 16 and not torch.equal(made[0]["latent"], made[1]["latent"])
+    assert len(made.items) == 16 and not torch.equal(made.data.item(0)["latent"], made.data.item(1)["latent"])
     plain = make(photos, features, models, tmp_path, metrics=())
-    assert not torch.equal(plain[0]["latent"], made[0]["latent"])
+    assert not torch.equal(plain.data.item(0)["latent"], made.data.item(0)["latent"])
     model, _, vae = models
-    pixels = vae.decode(model.model.process_latent_out(made[1]["latent"][None]))
+    pixels = vae.decode(model.model.process_latent_out(made.data.item(1)["latent"][None]))
     raw = activations.extract_features(iqa_model, pixels, "fc1").tensor[0]
-    assert torch.allclose(made[1]["quality"], made.standardise(raw), atol=0.1)
+    assert torch.allclose(made.data.item(1)["quality"], made.items.standardise(raw), atol=0.1)
     fresh = make(photos, features, models, tmp_path / "fresh", **options)
-    assert all(torch.equal(fresh[1][name], made[1][name]) for name in fresh[1])
+    assert all(torch.equal(fresh.data.item(1)[name], made.data.item(1)[name]) for name in fresh.data.item(1))
 
 
 def test_other_crop_shows_other_content_to_the_iqa_model(photos, features, models, iqa_model, tmp_path):
-    made = make(photos, features, models, tmp_path, metrics=(), iqa_model=iqa_model, other_crop=True, variants=2)
-    plain = make(photos, features, models, tmp_path, metrics=())
+    made = items(photos, features, models, tmp_path, metrics=(), iqa_model=iqa_model, other_crop=True, variants=2)
+    plain = items(photos, features, models, tmp_path, metrics=())
     assert torch.equal(made[0]["latent"], plain[0]["latent"]) and torch.equal(made[1]["latent"], plain[0]["latent"])
     assert not torch.equal(made[0]["quality"], made[1]["quality"])
 
@@ -182,7 +187,7 @@ def test_replaced_pictures_are_noticed(scores, models, tmp_path):
     folder = training_pictures.write(tmp_path / "photos", 8)
     (folder / "00.png").write_bytes((folder / "01.png").read_bytes())
     with pytest.raises(ValueError, match="00.png is no longer the picture that was scored"):
-        make(folder, scores, models, tmp_path / "cache")[0]
+        items(folder, scores, models, tmp_path / "cache")
 
 
 def test_unreadable_pictures_are_left_out(models, tmp_path):
@@ -191,7 +196,7 @@ def test_unreadable_pictures_are_left_out(models, tmp_path):
     metrics = [loading.load_iqa_model("entropy")]
     scoring.score_dataset(pictures.find_pictures(folder), scoring.Scorer(metrics, "as is"), tmp_path / "t")
     made = make(folder, tmp_path / "t", models, tmp_path / "cache")
-    assert [picture.key for picture in made.pictures] == ["00.png", "01.png", "03.png"]
+    assert [picture.key for picture in made.items.pictures] == ["00.png", "01.png", "03.png"]
 
 
 @pytest.mark.parametrize("change", [{"resolution": 100}, {"distortion_rate": 2.0}, {"variants": 0}, {"metrics": "a"}])

@@ -14,6 +14,7 @@ import safetensors
 import torch
 import training_models
 import training_pictures
+import training_runs
 import yaml
 from PIL import Image
 from transformers import CLIPTokenizer
@@ -28,7 +29,7 @@ from iqa_adapter.pictures.reading import find_pictures
 from iqa_adapter.quickstart.model import load_quickstart
 from iqa_adapter.quickstart.text_encoder import END, PAD
 from iqa_adapter.training import cache, command_line, latents, stream, tracking, trainable
-from iqa_adapter.training.dataset import Models, TrainingSet
+from iqa_adapter.training.encoder import Models
 from iqa_adapter.training.record import RunRecord
 from iqa_adapter.training.score_set import Scorer, score_dataset
 from iqa_adapter.training.settings import PAPER, RECIPES, DataSettings, RunSettings
@@ -98,14 +99,14 @@ def test_deviation_is_that_of_the_vae_whole_and_in_tiles(vae, monkeypatch):
         vae.encode(pixels[None])
     mean, logarithm = seen[0][0].float().chunk(2)
     assert torch.allclose(moments[0].float(), mean, atol=1e-5)
-    found = latents.encode_deviation(vae, pixels)
+    (found,) = latents.encode_deviations(vae, pixels[None])
     assert torch.allclose(found, (logarithm / 2).exp(), rtol=1e-4) and found.shape == (4, 8, 12)
-    latent = cache.encode_picture(vae, pixels)
+    (latent,) = cache.encode_pictures(vae, pixels[None])
     assert torch.equal(latent, vae.encode(pixels[None])[0])  # the hook is gone
     tiles = {"tile_x": 64, "tile_y": 64, "overlap": 16}
     monkeypatch.setattr(vae, "encode", lambda pixels: vae.encode_tiled(pixels, **tiles))
-    for whole, encode in ((latent, cache.encode_picture), (found, latents.encode_deviation)):
-        tiled = encode(vae, pixels)  # as ComfyUI does when memory is short
+    for whole, encode in ((latent, cache.encode_pictures), (found, latents.encode_deviations)):
+        (tiled,) = encode(vae, pixels[None])  # as ComfyUI does when memory is short
         assert tiled.shape == whole.shape and not tiled.is_inference()
         assert (tiled - whole).abs().mean() < 0.5 * (whole - whole.mean()).abs().mean()
 
@@ -121,20 +122,20 @@ def photos(tmp_path_factory):
 
 def training_set(photos, models, folder, **settings):
     chosen = DataSettings(**{"resolution": 64, "bucket_step": 8} | settings)
-    return TrainingSet(find_pictures(photos / "photos"), ScoredTable.read(photos / "t"), models, chosen, folder)
+    return training_runs.encoding(photos / "photos", ScoredTable.read(photos / "t"), models, chosen, folder)
 
 
 def test_sampled_latents_of_a_set_vary_as_the_vae_says(photos, vae, tmp_path):
     model, clip = training_models.tiny_model(), load_quickstart()[1]
     models = Models(model, clip, vae)
-    mode, sample = (training_set(photos, models, tmp_path, latents=name) for name in ("mode", "sample"))
-    plain = training_set(photos, models, tmp_path)
-    assert "deviation" not in mode[0] and torch.equal(mode[0]["latent"], plain[0]["latent"])
-    assert torch.equal(sample[0]["latent"], mode[0]["latent"])  # the mean is the most probable
-    pixels = sample.pictures[0].read()
+    mode, sample = (training_set(photos, models, tmp_path, latents=name).data.item(0) for name in ("mode", "sample"))
+    made = training_set(photos, models, tmp_path)
+    assert "deviation" not in mode and torch.equal(mode["latent"], made.data.item(0)["latent"])
+    assert torch.equal(sample["latent"], mode["latent"])  # the mean is the most probable
+    pixels = made.items.pictures[0].read()
     scale = model.model.latent_format.scale_factor
-    raw = latents.encode_deviation(vae, scale_to_cover(pixels, (64, 64))[:, 8:72])
-    assert torch.allclose(sample[0]["deviation"], scale * raw, rtol=2e-3)
+    (raw,) = latents.encode_deviations(vae, scale_to_cover(pixels, (64, 64))[None, :, 8:72])
+    assert torch.allclose(sample["deviation"], scale * raw, rtol=2e-3)
 
 
 def test_sampling_needs_a_distribution(photos, tmp_path):
@@ -162,7 +163,7 @@ def test_interpolation_is_pillows(size):
 def test_interpolation_and_cache_do_not_mix(photos, tmp_path):
     models = Models(*load_quickstart())
     first, bilinear, again = (
-        training_set(photos, models, tmp_path, resolution=48, **chosen)[0]["latent"]
+        training_set(photos, models, tmp_path, resolution=48, **chosen).data.item(0)["latent"]
         for chosen in ({}, {"interpolation": "bilinear"}, {"interpolation": "bicubic"})
     )
     assert torch.equal(first, again) and not torch.equal(first, bilinear)
@@ -207,13 +208,13 @@ def test_other_limits_keep_chunks():
 
 def test_a_caption_is_learnt_as_far_as_its_limit(photos, tmp_path):
     models = Models(*load_quickstart())
-    whole = training_set(photos, models, tmp_path)[0]["text"]
-    cut = training_set(photos, models, tmp_path, caption_limit=3)[0]["text"]
+    whole = training_set(photos, models, tmp_path).data.item(0)["text"]
+    cut = training_set(photos, models, tmp_path, caption_limit=3).data.item(0)["text"]
     ((expected, _),) = models.clip.encode_from_tokens_scheduled(models.clip.tokenize("a red circle"))
     assert len(whole) == 4 * len(cut) and torch.allclose(cut.float(), expected[0], atol=1e-2)
     chunk = cache.cut_tokens(models.clip, "a red circle on", 3)["quickstart"][0]
     assert [token for token, _ in chunk[3:]] == [END] + [PAD] * 20
-    assert torch.equal(training_set(photos, models, tmp_path)[0]["text"], whole)  # kept beside the other
+    assert torch.equal(training_set(photos, models, tmp_path).data.item(0)["text"], whole)  # kept beside the other
 
 
 # Projection

@@ -14,7 +14,8 @@ def test_script(script):
     text = script.read_text(encoding="utf-8")
     assert text.isascii(), "servers on Windows may send it as cp1252"
     assert re.findall(r'from "([^"]+)"', text) == [
-        name for name in re.findall(r'from "([^"]+)"', text)
+        name
+        for name in re.findall(r'from "([^"]+)"', text)
         if name in ("../../scripts/app.js", "../../scripts/api.js") or (script.parent / name).is_file()
     ]
     names = re.findall(r'registerExtension\(\{\s*name: "([^"]+)"', text)
