@@ -200,7 +200,7 @@ def test_renamed_pictures_keep_their_rows(photos, entropy, models, tmp_path):
     again, bar = score(photos, tmp_path / "t", entropy)
     assert bar.total == 0 and by_key(again) == true and len(bar.notes) == 1
     assert "3 pictures were renamed since they were scored, and keep their rows" in bar.notes[0]
-    assert training_set(photos, again, models, tmp_path).notes == []
+    assert training_set(photos, again, models, tmp_path).items.notes == []
 
 
 def test_rows_of_deleted_pictures_are_dropped(photos, entropy, models, tmp_path):
@@ -304,7 +304,7 @@ def test_tables_of_the_first_version_are_read_and_learn_what_they_are_of(photos,
     again, bar = score(photos, tmp_path / "t", entropy)
     assert bar.total == 1 and by_key(again) == true_scores(photos, entropy, tmp_path)
     assert len(bar.notes) == 1 and "by a version that did not write down which pictures it saw" in bar.notes[0]
-    assert all(again.rows.seen.digests) and training_set(photos, again, models, tmp_path).notes == []
+    assert all(again.rows.seen.digests) and training_set(photos, again, models, tmp_path).items.notes == []
     assert score(photos, tmp_path / "t", entropy)[1].notes == []
     assert before.rows.keys == sorted(again.rows.keys)
 
