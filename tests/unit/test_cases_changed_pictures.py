@@ -239,7 +239,7 @@ def test_copied_sets_are_the_same(photos, entropy, models, tmp_path):
     scored, _ = score(photos, tmp_path / "t", entropy)
     for path in photos.iterdir():
         os.utime(path, (1, 1))
-    assert len(training_set(photos, scored, models, tmp_path)) == 6
+    assert len(training_set(photos, scored, models, tmp_path).items) == 6
     again, bar = score(photos, tmp_path / "t", entropy)
     assert bar.total == 0 and bar.notes == [] and (again.rows.seen.places[:, 2] == 10**9).all()
 
@@ -329,9 +329,9 @@ def test_an_unreadable_picture_that_was_mended_is_not_left_out(photos, entropy, 
     good = (photos / "02.png").read_bytes()
     (photos / "02.png").write_bytes(b"damaged")
     scored, _ = score(photos, tmp_path / "t", entropy)
-    assert len(training_set(photos, scored, models, tmp_path)) == 5
+    assert len(training_set(photos, scored, models, tmp_path).items) == 5
     os.utime(photos / "02.png", (1, 1))
-    assert len(training_set(photos, scored, models, tmp_path)) == 5
+    assert len(training_set(photos, scored, models, tmp_path).items) == 5
     (photos / "02.png").write_bytes(good)
     with pytest.raises(ValueError, match=r"1 of 6 pictures have no row .*02.png.* or score them"):
         training_set(photos, scored, models, tmp_path)

@@ -21,7 +21,7 @@ from iqa_adapter.files import WrongFile, write_json, write_tensors
 from iqa_adapter.iqa_models import features, matlab, weights
 from iqa_adapter.nodes import loaders, schema
 from iqa_adapter.quickstart.model import make_unet
-from iqa_adapter.training import cache, checked_settings, state, table, tracking
+from iqa_adapter.training import checked_settings, state, table, tracking
 from iqa_adapter.training.settings import RunSettings, TrainingSettings
 from iqa_adapter.training.trainable import TrainableAdapter
 
@@ -284,21 +284,6 @@ def test_a_log_whose_last_line_is_cut(tmp_path):
     (tmp_path / "loss.jsonl").write_text('{"step": 1}\n')
     with pytest.raises(ValueError, match=r"loss\.jsonl cannot be understood"):
         tracking.read_losses(tmp_path)
-
-
-def test_truncated_cache_entries_are_made_again(tmp_path):
-    store, made = cache.Cache(tmp_path), []
-
-    def make():
-        made.append(1)
-        return {"latent": torch.full((2, 2), 3.0)}
-
-    store.get(("a",), make)
-    (path,) = tmp_path.rglob("*.safetensors")
-    path.write_bytes(path.read_bytes()[:-3])
-    assert store.get(("a",), make)["latent"].tolist() == [[3, 3], [3, 3]] and len(made) == 2
-    store.get(("a",), make)
-    assert len(made) == 2
 
 
 def read_settings(content: bytes) -> RunSettings:
