@@ -209,6 +209,23 @@ def test_an_existing_replace_patch_still_computes_the_text_attention(model, toke
         assert_same(predict(near_zero), predict(foreign))
 
 
+def test_a_kernel_of_another_pack_sees_every_row(model, tokens):
+    """A pack's attention gets as many rows of K' and V' as of q, also where a batch shares them."""
+
+    def kernel(chosen, q, k, v, *args, **kwargs):
+        assert len(q) == len(k) == len(v)
+        calls.append(k.shape[1])
+        return chosen(q, k, v, *args, **kwargs)
+
+    calls: list[int] = []
+    mask = torch.rand(1, 64, 64, generator=torch.Generator().manual_seed(5))
+    patched = apply.apply_adapter(model, tokens, 0.7, mask=mask)
+    own = patched.clone()
+    own.model_options["transformer_options"]["optimized_attention_override"] = kernel
+    assert_same(predict(own, batch=3), predict(patched, batch=3))
+    assert calls.count(tokens.cond.shape[1]) == len(tokens.adapter.layers)
+
+
 def test_mask_of_zeros_and_ones(model, tokens):
     plain, whole = predict(model), predict(apply.apply_adapter(model, tokens))
     assert torch.equal(predict(apply.apply_adapter(model, tokens, mask=torch.zeros(1, 50, 70))), plain)
