@@ -133,8 +133,7 @@ def test_controlnet(unet, model, tokens):
     config = {k: v for k, v in config.items() if k not in ("transformer_depth_output", "adm_in_channels")}
     network = comfy.cldm.cldm.ControlNet(**config, hint_channels=3, operations=comfy.ops.disable_weight_init)
     models.randomise(network)
-    device = torch.device("cpu")
-    control = comfy.controlnet.ControlNet(network, load_device=device, manual_cast_dtype=None)
+    control = comfy.controlnet.ControlNet(network, load_device=model.load_device, manual_cast_dtype=None)
     hint = torch.rand(1, 128, 128, 3, generator=torch.Generator().manual_seed(6))
     positive, negative = ControlNetApplyAdvanced().apply_controlnet(
         models.conditioning(1), models.conditioning(2), control, hint, 0.7, 0.0, 1.0
