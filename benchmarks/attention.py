@@ -236,13 +236,11 @@ def sdxl(device: torch.device, dtype: torch.dtype):
 
 
 def random_adapter(model, dtype: torch.dtype):
-    draw = Draw(torch.device("cpu"), torch.float16)
-    weights = tuple(
-        LayerWeights(draw(site.width, CONTEXT), draw(site.width, CONTEXT))
-        for site in sites(model.model.diffusion_model)
-    )
+    draw, found = Draw(torch.device("cpu"), torch.float16), sites(model.model.diffusion_model)
+    context = found[0].context_width
+    weights = tuple(LayerWeights(draw(site.width, context), draw(site.width, context)) for site in found)
     described = metadata.Metadata(metrics=({"name": "topiq_nr"},))
-    project = projection.QualityProjection(1, TOKENS, CONTEXT).requires_grad_(False)
+    project = projection.QualityProjection(1, TOKENS, context).requires_grad_(False)
     made = Adapter("random", described, project, weights)
     if dtype == torch.float16:
         return made
