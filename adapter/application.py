@@ -47,8 +47,9 @@ class Application(Shared):
         return (self.start_percent, self.end_percent) == (0.0, 1.0)
 
     @property
-    def active_sites(self) -> list[Site]:
-        return [site for site, strength in zip(self.sites, self.strengths, strict=True) if strength]
+    def active_sites(self) -> list[int]:
+        """Numbers of the sites at which it acts."""
+        return [number for number, strength in enumerate(self.strengths) if strength]
 
     def tokens_of(self, own: tuple[QualityTokens, ...]) -> QualityTokens:
         """For a conditioning with these tokens of its own, one for each of several adapters."""

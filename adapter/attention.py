@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from .application import Application
 from .plan import plan_of
@@ -39,8 +40,8 @@ class QualityAttention:
         out = (self.previous or own_attention)(q, k, v, extra_options)
         for application in self.applications:
             plan = plan_of(application, self.number, q, extra_options)
-            keys, values = plan.keys_values_at(self.number)
-            mask = plan.mask_at(application.sites[self.number].size(extra_options), q.shape[1])
+            keys, values = plan.keys_values[self.number]
+            mask = plan.mask_at(application.sites[self.number], q, extra_options)
             out = attend(out, q, keys, values, application.strengths[self.number], extra_options, mask)
         return out
 
@@ -54,31 +55,28 @@ def attend(
     extra_options: dict,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """``out + strength * mask * Attn(q, keys, values)``.
-
-    With K' and V' as block-diagonal matrices, a block for each head, T tokens cost two small products: q is read once,
-    and the second one adds into the output. Where another pack has set a kernel of its own, that one computes it.
+    """``out + strength * mask * Attn(q, keys, values)``: two kernels on a GPU.
 
     Args:
         out, q: ``[rows, pixels, C]``
-        keys, values: K', V' of the site, ``[rows, T, C]``.
-        mask: ``[rows, pixels, 1]``, or None for 1 everywhere.
+        keys, values: K', V' of the site, ``[G, heads, T, C / heads]``. Rows that follow one another may share theirs:
+            each of the G serves ``rows / G`` of them, which are then one long row of pixels.
+        mask: ``[rows or 1, pixels, 1]``, or None for 1 everywhere.
     """
     if "optimized_attention_override" in extra_options:
-        attended = own_attention(q, keys, values, extra_options)
-        return torch.add(out, attended if mask is None else mask * attended, alpha=strength)
-    heads, tokens = extra_options["n_heads"], keys.shape[1]
-    scale = (q.shape[-1] // heads) ** -0.5
-    scores = torch.bmm(q, _by_head(keys * scale, heads).mT).unflatten(-1, (heads, tokens))
-    shares = scores.softmax(-1, dtype=extra_options["attn_precision"]).to(q.dtype).flatten(-2)
-    return torch.baddbmm(out, shares if mask is None else mask * shares, _by_head(values, heads), alpha=strength)
+        attended = own_attention(q, _every_row(keys, len(q)), _every_row(values, len(q)), extra_options)
+    else:
+        queries = q.reshape(len(keys), -1, keys.shape[1], keys.shape[3]).transpose(1, 2)
+        attended = scaled_dot_product_attention(queries, keys, values).transpose(1, 2).reshape(q.shape)
+    if mask is None:
+        return torch.add(out, attended, alpha=strength)
+    return torch.addcmul(out, mask, attended, value=strength)
 
 
-def _by_head(weights: Tensor, heads: int) -> Tensor:
-    """``[rows, T, C]`` -> ``[rows, heads T, C]``: for each head its part of every token, and zeros elsewhere."""
-    parts = weights.unflatten(-1, (heads, -1)).movedim(-2, 1)
-    own = torch.eye(heads, dtype=weights.dtype, device=weights.device)
-    return (parts[:, :, :, None] * own[:, None, :, None]).flatten(-2).flatten(1, 2)
+def _every_row(weights: Tensor, rows: int) -> Tensor:
+    """``[G, heads, T, C / heads]`` -> ``[rows, T, C]``, as kernels that other packs set know K and V."""
+    joined = weights.transpose(1, 2).flatten(2)
+    return joined if len(joined) == rows else joined.repeat_interleave(rows // len(joined), dim=0)
 
 
 def own_attention(q: Tensor, k: Tensor, v: Tensor, extra_options: dict) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import Tensor
 
@@ -27,16 +28,20 @@ class Run(Shared):
         images: pictures in the batch, or None where nobody told.
         picture: the latent of this step, ``[images, C, H, W]``.
         wanted: applications in whose range a step was.
-        fired: by application, the sites that attended.
-        memory: tables and rows on the device, by what they depend on; they live as long as the run.
+        fired: by application, the numbers of the sites that attended.
+        memory: tables, rows and masks on the device, by what they depend on; they live as long as the run.
+        views: K', V' of the sites, by the part of a table that they show.
+        levels: noise levels by schedule and percent, which the schedule would fetch from the device.
     """
 
     names: dict = field(default_factory=dict)
     images: int | None = None
     picture: Tensor | None = None
     wanted: set[Application] = field(default_factory=set)
-    fired: dict[Application, set[str]] = field(default_factory=dict)
+    fired: dict[Application, set[int]] = field(default_factory=dict)
     memory: dict = field(default_factory=dict)
+    views: dict = field(default_factory=dict)
+    levels: dict = field(default_factory=dict)
 
     def is_positive(self, position: int, conds: list | None, uuid: object = None) -> bool:
         """Whether guidance moves towards a list of conditionings.
@@ -46,6 +51,12 @@ class Run(Shared):
         """
         name = self.names.get(conds[0].get("uuid") if conds else uuid)
         return position == 0 if name is None else not any(word in name for word in NEGATIVE_WORDS)
+
+    def let_go(self) -> None:
+        """Of everything large, at the end; another pack may keep the options of its last forward."""
+        self.picture = None
+        for kept in (self.memory, self.views, self.levels):
+            kept.clear()
 
     def report(self) -> None:
         """Say what stayed without effect.
@@ -57,7 +68,7 @@ class Run(Shared):
         """
         for application in self.wanted:
             fired = self.fired.get(application, set())
-            silent = [site.name for site in application.active_sites if site.name not in fired]
+            silent = [application.sites[number].name for number in application.active_sites if number not in fired]
             if not fired and application.always:
                 raise RuntimeError(
                     f"{application.name} had no effect: none of its {len(silent)} attention layers ran in this "
@@ -74,7 +85,7 @@ class Call(Shared):
 
     Attributes:
         run: of which it is part.
-        sigma: noise level.
+        timestep: noise level of every picture, ``[N]``; they are the same.
         percent_to_sigma: of the schedule that samples.
         conds: lists of conditionings it was called with.
         latent: what it was called with, ``[N, C, h, w]``.
@@ -83,7 +94,7 @@ class Call(Shared):
     """
 
     run: Run
-    sigma: float
+    timestep: Tensor
     percent_to_sigma: Callable[[float], float]
     conds: list
     latent: Tensor
@@ -103,6 +114,20 @@ class Call(Shared):
     def is_positive(self, position: int, uuid: object) -> bool:
         return self.run.is_positive(position, self.conds[position] if position < len(self.conds) else None, uuid)
 
+    @cached_property
+    def sigma(self) -> float:
+        """Noise level; it is fetched from the device, which waits for everything that runs there."""
+        return float(self.timestep.flatten()[0])
+
     def in_range(self, application: Application) -> bool:
         """Whether the noise level lies in an application's part of the sampling."""
-        return in_range(self.sigma, application.start_percent, application.end_percent, self.percent_to_sigma)
+        if application.always:
+            return True
+        return in_range(self.sigma, application.start_percent, application.end_percent, self._level)
+
+    def _level(self, percent: float) -> float:
+        """Noise level at a part of the sampling."""
+        key = (self.percent_to_sigma, percent)
+        if key not in self.run.levels:
+            self.run.levels[key] = self.percent_to_sigma(percent)
+        return self.run.levels[key]

@@ -50,8 +50,7 @@ def _sample(executor: WrapperExecutor, noise: Tensor, *args, **kwargs):
     try:
         result = executor(noise, *args, **kwargs)
     finally:
-        run.picture = None  # another pack may keep the options of its last forward
-        run.memory.clear()
+        run.let_go()
     run.report()
     return result
 
@@ -85,7 +84,7 @@ def _predict_noise(executor: WrapperExecutor, x: Tensor, timestep: Tensor, model
 def _calc_cond_batch(executor: WrapperExecutor, model, conds: list, x: Tensor, timestep: Tensor, model_options: dict):
     options = model_options.get("transformer_options", {})
     run = options.get(RUN) or Run()
-    call = Call(run, float(timestep.flatten()[0]), model.model_sampling.percent_to_sigma, conds, x)
+    call = Call(run, timestep, model.model_sampling.percent_to_sigma, conds, x)
     return executor(model, conds, x, timestep, {**model_options, "transformer_options": _installed(options, call)})
 
 
@@ -96,7 +95,7 @@ def _apply_model(executor: WrapperExecutor, x: Tensor, t: Tensor, *args, **kwarg
     if call is None:  # a forward outside of any guider
         schedule = executor.class_obj.model_sampling.percent_to_sigma
         images = x[: max(1, len(x) // len(options.get("cond_or_uncond", [0])))]
-        call = Call(options.get(RUN) or Run(), float(t.flatten()[0]), schedule, [], images)
+        call = Call(options.get(RUN) or Run(), t, schedule, [], images)
         options = _installed(options, call)
     else:
         if x.shape[-2:] != call.latent.shape[-2:]:

@@ -2,55 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from .application import Application
-from .boxes import boxes_of, cut
+from .boxes import boxes_of
 from .call import CALL, QUALITY, Call
-from .rows import Row, chunks_of, images_of, rows_at
+from .keys_values import KeysValues, by_site
+from .masks import RowMasks
+from .rows import Row, chunks_of, images_of, rows_at, signature_of
+from .site import Site
 
 
-@dataclass
+@dataclass(frozen=True)
 class Plan:
     """What the sites of a forward share.
 
     Attributes:
-        keys_values: K' and V' of all sites for every row, ``[rows, T, 2 sum(C)]``, on the device, in its dtype.
-        widths: C of every site.
-        mask: ``[rows, height, width]`` weight of the quality tokens over what the row sees, or None for 1 everywhere.
-        resized: the mask at the resolutions asked for so far.
+        keys_values: K', V' of every site on the device, in its dtype, each for equally many rows that follow one
+            another.
+        masks: weight of the quality tokens over what the rows see, or None for 1 everywhere.
+        fired: numbers of the sites that attended, of the whole run.
     """
 
-    keys_values: Tensor
-    widths: tuple[int, ...]
-    mask: Tensor | None = None
-    resized: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    keys_values: KeysValues
+    masks: RowMasks | None
+    fired: set[int]
 
-    def keys_values_at(self, number: int) -> tuple[Tensor, Tensor]:
-        """K' and V' of a site, each ``[rows, T, C]``."""
-        start, width = 2 * sum(self.widths[:number]), self.widths[number]
-        return self.keys_values[..., start : start + width], self.keys_values[..., start + width : start + 2 * width]
-
-    def mask_at(self, size: tuple[int, int], positions: int) -> Tensor | None:
-        """Mask of a site whose activations are ``size`` high and wide: ``[rows, height * width, 1]``
+    def mask_at(self, site: Site, q: Tensor, extra_options: dict) -> Tensor | None:
+        """Mask over the positions of ``q`` ``[rows, positions, C]``: ``[rows or 1, positions, 1]``
 
         Raises:
-            ValueError: the site attends from another number of positions, so that it is not known where they lie.
+            ValueError: the site attends from another number of positions than it has, so that it is not known where
+                they lie.
         """
-        if self.mask is None:
+        if self.masks is None:
             return None
-        if positions != size[0] * size[1]:
+        height, width = site.size(extra_options)
+        if q.shape[1] != height * width:
             raise ValueError(
-                f"A node gives cross-attention {positions} positions in place of {size[1]}x{size[0]} (token merging "
+                f"A node gives cross-attention {q.shape[1]} positions in place of {width}x{height} (token merging "
                 "does), where IQA-Adapter's mask cannot be placed. Take the mask or that node out."
             )
-        if size not in self.resized:
-            self.resized[size] = resize_mask(self.mask, size).flatten(1)[..., None].to(self.keys_values.dtype)
-        return self.resized[size]
+        return self.masks.at((height, width))
 
 
 def plan_of(application: Application, number: int, q: Tensor, extra_options: dict) -> Plan:
@@ -60,39 +59,52 @@ def plan_of(application: Application, number: int, q: Tensor, extra_options: dic
         ValueError: the rows cannot be told apart, or the mask cannot be placed.
     """
     call: Call = extra_options[CALL]
-    site = application.sites[number]
-    call.run.fired.setdefault(application, set()).add(site.name)
+    rows = application.sites[number].rows(extra_options)
+    key = (application, len(q), rows, q.device, q.dtype, signature_of(extra_options))
+    plan = call.memory.get(key)
+    if plan is None:
+        plan = call.memory[key] = _plan(application, application.sites[number], call, q, extra_options)
+    plan.fired.add(number)
+    return plan
+
+
+def _plan(application: Application, site: Site, call: Call, q: Tensor, extra_options: dict) -> Plan:
     chunks = chunks_of(extra_options)
     images = images_of(call, extra_options, site.rows(extra_options) // len(chunks))
-    key = (application, chunks, images, len(q), site.rows(extra_options), q.device, q.dtype)
-    if key not in call.memory:
-        rows = rows_at(site, q, extra_options, chunks, images)
-        widths = tuple(site.width for site in application.sites)
-        mask = _mask(application, call, rows, q.device)
-        call.memory[key] = Plan(_keys_values(application, call, rows, q), widths, mask)
-    return call.memory[key]
+    rows = rows_at(site, q, extra_options, chunks, images)
+    fired = call.run.fired.setdefault(application, set())
+    return Plan(_keys_values(application, call, rows, q), _masks(application, call, rows, q), fired)
 
 
-def _keys_values(application: Application, call: Call, rows: Sequence[Row], q: Tensor) -> Tensor:
-    """``[rows, T, 2 sum(C)]``; what a run keeps of it on the device does not grow with the batch."""
+def _keys_values(application: Application, call: Call, rows: Sequence[Row], q: Tensor) -> KeysValues:
+    """What a run keeps of it on the device does not grow with the batch."""
     tokens = [application.tokens_of(call.conditioning(row.position, row.uuid).get(QUALITY, ())) for row in rows]
     sources = list(dict.fromkeys(tokens))
     first, count = {}, 0
     for source in sources:
         first[source], count = count, count + 2 * len(source)
-    places = [
+    places = _without_repeats(
         first[source] + (len(source) if call.is_positive(row.position, row.uuid) else 0) + _number_of(row, len(source))
         for row, source in zip(rows, tokens, strict=True)
-    ]
-    memory = call.run.memory
+    )
+    memory, views = call.run.memory, call.run.views
     key = (*sources, q.device, q.dtype)
     if key not in memory:
         memory[key] = torch.cat([source.keys_values for source in sources]).to(q.device, q.dtype)
-    if places == list(range(count)):
-        return memory[key]
-    if (key, tuple(places)) not in memory:
-        memory[key, tuple(places)] = torch.tensor(places, device=q.device)
-    return memory[key].index_select(0, memory[key, tuple(places)])
+    if places == tuple(range(places[0], places[0] + len(places))):  # as in most samplings: nothing is copied
+        if (key, places) not in views:
+            views[key, places] = by_site(memory[key][places[0] : places[-1] + 1], application.sites)
+        return views[key, places]
+    if (key, places) not in memory:
+        memory[key, places] = torch.tensor(places, device=q.device)
+    return by_site(memory[key].index_select(0, memory[key, places]), application.sites)
+
+
+def _without_repeats(places: Iterable[int]) -> tuple[int, ...]:
+    """Each place for as many rows as all of them have in common: 3 3 3 3 5 5 -> 3 3 5."""
+    runs = [(place, len(list(run))) for place, run in groupby(places)]
+    shared = math.gcd(*(length for _, length in runs))
+    return tuple(place for place, length in runs for _ in range(length // shared))
 
 
 def _number_of(row: Row, count: int) -> int:
@@ -111,8 +123,7 @@ def _number_of(row: Row, count: int) -> int:
     return row.image % count
 
 
-def _mask(application: Application, call: Call, rows: tuple[Row, ...], device: torch.device) -> Tensor | None:
-    """``[rows, height, width]``: each row sees the part of the mask that lies over its part of the picture."""
+def _masks(application: Application, call: Call, rows: tuple[Row, ...], q: Tensor) -> RowMasks | None:
     if application.mask is None:
         return None
     if not all(row.whole for row in rows):
@@ -120,16 +131,7 @@ def _mask(application: Application, call: Call, rows: tuple[Row, ...], device: t
             "A node cuts cross-attention into windows, where IQA-Adapter's mask cannot be placed. Take the mask or "
             "that node out."
         )
-    size, memory = (call.picture.shape[-2], call.picture.shape[-1]), call.run.memory
-    if (application, size, device) not in memory:  # once in a run: it may be large, and comes from the CPU
-        memory[application, size, device] = resize_mask(application.mask, size).to(device)
-    whole = memory[application, size, device]
-    parts = [cut(whole[_number_of(row, len(whole))], box) for row, box in zip(rows, boxes_of(call, rows), strict=True)]
-    return torch.stack(parts)
-
-
-def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """``[M, height, width]`` -> ``[M, *size]``, antialiased."""
-    if tuple(mask.shape[-2:]) == tuple(size):
-        return mask
-    return torch.nn.functional.interpolate(mask[:, None], size=size, mode="bilinear", antialias=True)[:, 0]
+    numbers = [_number_of(row, len(application.mask)) for row in rows]
+    parts = list(zip(numbers, boxes_of(call, rows), strict=True))
+    size = (call.picture.shape[-2], call.picture.shape[-1])
+    return RowMasks(call.run, application, size, parts, q.device, q.dtype)

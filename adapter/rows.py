@@ -40,6 +40,20 @@ class Row:
 Chunk = tuple[int, object]  # position in the guider's call and uuid of a conditioning
 
 
+def signature_of(extra_options: dict) -> tuple:
+    """What the rows of a forward depend on, beside their count: equal for forwards whose rows mean the same.
+
+    Attention couples and AnimateDiff-Evolved change these lists in place.
+    """
+    frames = (extra_options.get("ad_params") or {}).get("sub_idxs")
+    return (
+        tuple(extra_options.get("cond_or_uncond", ())),
+        tuple(extra_options.get("uuids", ())),
+        extra_options.get("context_window"),
+        None if frames is None else tuple(frames),
+    )
+
+
 def chunks_of(extra_options: dict) -> tuple[Chunk, ...]:
     """The conditionings of a forward in the order of its rows; one positive one outside of a guider.
 

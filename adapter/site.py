@@ -34,6 +34,11 @@ class Site(ABC):
 
     @property
     @abstractmethod
+    def heads(self) -> int:
+        """Heads of its attention."""
+
+    @property
+    @abstractmethod
     def context_width(self) -> int:
         """D, the width of the text's and of the quality tokens."""
 

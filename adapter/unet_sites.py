@@ -43,6 +43,10 @@ class UNetSite(Site):
         return self.layer.heads * self.layer.dim_head
 
     @property
+    def heads(self) -> int:
+        return self.layer.heads
+
+    @property
     def context_width(self) -> int:
         return self.layer.to_k.in_features
 
@@ -55,7 +59,8 @@ class UNetSite(Site):
         Raises:
             ValueError: another node put in a module whose attention no patch can replace.
         """
-        _check_module(self.name, self.holder.attn2)
+        if not _is_attention(self.holder.attn2):
+            raise _replaced(self.name, self.holder.attn2)
         own, of_block = (self.kind, self.block, self.transformer), (self.kind, self.block)
         patches = patches_replace.setdefault("attn2", {})
         patches[own] = attention(patches.get(own, patches.get(of_block)))
@@ -94,14 +99,18 @@ def _of_block(kind: str, number: int, block: Sequence[nn.Module] | None) -> Iter
             raise ValueError("The connected model is a video UNet (SVD); IQA-Adapters work with image models.")
         if isinstance(module, SpatialTransformer):
             for index, transformer in enumerate(module.transformer_blocks):
-                _check_module(f"{kind}.{number}.{index}", transformer.attn2)
+                if not _is_attention(transformer.attn2):
+                    raise _replaced(f"{kind}.{number}.{index}", transformer.attn2)
                 yield UNetSite(kind, number, index, transformer.attn2, transformer)
 
 
-def _check_module(name: str, module: object) -> None:
-    if not hasattr(module, "to_q"):
-        raise ValueError(
-            f"The attention layer {name} is a {type(module).__name__}, which another node put there (attention "
-            "sharing of layer diffusion does) and no adapter can reach. Take that node out; if it is out already, "
-            "unload the models once."
-        )
+def _is_attention(module: object) -> bool:
+    return hasattr(module, "to_q")
+
+
+def _replaced(name: str, module: object) -> ValueError:
+    return ValueError(
+        f"The attention layer {name} is a {type(module).__name__}, which another node put there (attention sharing of "
+        "layer diffusion does) and no adapter can reach. Take that node out; if it is out already, unload the models "
+        "once."
+    )

@@ -24,7 +24,6 @@ from iqa_adapter.adapter.adapter import Adapter, LayerWeights
 from iqa_adapter.adapter.apply import apply_adapter
 from iqa_adapter.adapter.attention import optimized_attention
 from iqa_adapter.adapter.call import RUN, Run
-from iqa_adapter.adapter.plan import Plan
 from iqa_adapter.adapter.sites import sites
 from iqa_adapter.adapter.tokens import embed_quality
 
@@ -86,13 +85,13 @@ def one_layer(device: torch.device, dtype: torch.dtype, rounds: int) -> str:
 def layer_candidates(width: int, heads: int, pixels: int, draw: Draw) -> dict[str, Callable]:
     q, k, v = draw(2, pixels, width), draw(2, TEXT, width), draw(2, TEXT, width)
     tokens, to_k, to_v = draw(2, TOKENS, CONTEXT), draw(width, CONTEXT), draw(width, CONTEXT)
-    plan = Plan(torch.cat([tokens @ to_k.T, tokens @ to_v.T], -1), (width,))
+    keys, values = ((tokens @ to.T).unflatten(-1, (heads, -1)).transpose(1, 2) for to in (to_k, to_v))
     options = {"n_heads": heads, "attn_precision": None}
     projected = Projected(tokens, to_k, to_v)
 
     def ours() -> torch.Tensor:
         out = attention.own_attention(q, k, v, options)
-        return attention.attend(out, q, *plan.keys_values_at(0), 1.0, options)
+        return attention.attend(out, q, keys, values, 1.0, options)
 
     return {
         "unpatched": lambda: attention.optimized_attention(q, k, v, heads),
@@ -237,13 +236,11 @@ def sdxl(device: torch.device, dtype: torch.dtype):
 
 
 def random_adapter(model, dtype: torch.dtype):
-    draw = Draw(torch.device("cpu"), torch.float16)
-    weights = tuple(
-        LayerWeights(draw(site.width, CONTEXT), draw(site.width, CONTEXT))
-        for site in sites(model.model.diffusion_model)
-    )
+    draw, found = Draw(torch.device("cpu"), torch.float16), sites(model.model.diffusion_model)
+    context = found[0].context_width
+    weights = tuple(LayerWeights(draw(site.width, context), draw(site.width, context)) for site in found)
     described = metadata.Metadata(metrics=({"name": "topiq_nr"},))
-    project = projection.QualityProjection(1, TOKENS, CONTEXT).requires_grad_(False)
+    project = projection.QualityProjection(1, TOKENS, context).requires_grad_(False)
     made = Adapter("random", described, project, weights)
     if dtype == torch.float16:
         return made

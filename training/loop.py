@@ -101,7 +101,8 @@ class _Run:
         samples = settings.batch_size * settings.gradient_accumulation * self.accelerator.num_processes
         self.state = TrainingState(adapter.to(self.objective.device), settings, samples)
         self.about_schedule = self.state.resume(folder)
-        self.forward = self.accelerator.prepare_model(adapter)  # only the adapter is wrapped and synchronised
+        # only the adapter is wrapped and synchronised; it stays with the model, whatever device accelerate found first
+        self.forward = self.accelerator.prepare_model(adapter, device_placement=False)
         self.stream = ItemStream(data.items, data.empty_text, settings, data.finish)
 
     def adapter(self) -> Adapter:

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..adapter.attention import attend, own_attention
-from ..adapter.plan import Plan
+from ..adapter.keys_values import by_site
 from ..adapter.site import Site
 from ..adapter.sites import sites
 from ..inference_mode import leave_inference_mode
 from .stream import Batch
 
-PLAN = "iqa_adapter_training_plan"  # key of transformer_options: K', V' of the forward
+KEYS_VALUES = "iqa_adapter_training"  # key of transformer_options: K', V' of the forward at every site, or None
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float16": torch.float16}
 
 
@@ -86,7 +86,7 @@ class Objective:
         sigma = noise_levels(sampling, batch.quantiles).to(self.device)
         noisy = sampling.noise_scaling(sigma, noise, latents)
         options = {
-            PLAN: None if keys_values is None else Plan(keys_values.to(self.dtype), widths(self.sites)),
+            KEYS_VALUES: None if keys_values is None else by_site(keys_values.to(self.dtype), self.sites),
             "patches_replace": self.patches,
             "optimized_attention_override": _differentiable_attention,
             "cond_or_uncond": [0],
@@ -111,27 +111,22 @@ class Objective:
 
 
 class TrainingAttention:
-    """Attention of a site while the quality tokens, or the model, learn: to K' and V' of the forward's own plan."""
+    """Attention of a site while the quality tokens, or the model, learn: to K' and V' that travel with the forward."""
 
     def __init__(self, number: int):
         self.number = number
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict) -> Tensor:
-        out, plan = own_attention(q, k, v, extra_options), extra_options[PLAN]
-        return out if plan is None else attend(out, q, *plan.keys_values_at(self.number), 1.0, extra_options)
+        out, there = own_attention(q, k, v, extra_options), extra_options[KEYS_VALUES]
+        return out if there is None else attend(out, q, *there[self.number], 1.0, extra_options)
 
 
 def training_patches(found: Sequence[Site]) -> dict:
-    """``patches_replace`` with which all sites attend to the plan in ``transformer_options[PLAN]``."""
+    """``patches_replace`` with which all sites attend to what is in ``transformer_options[KEYS_VALUES]``."""
     patches: dict = {}
     for number, site in enumerate(found):
         site.install(patches, lambda _, number=number: TrainingAttention(number))
     return patches
-
-
-def widths(found: Sequence[Site]) -> tuple[int, ...]:
-    """C of every site."""
-    return tuple(site.width for site in found)
 
 
 def _fastest(device: torch.device) -> torch.dtype:

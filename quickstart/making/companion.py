@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...adapter.plan import Plan
+from ...adapter.keys_values import by_site
 from ...adapter.sites import sites
 from ...pictures.distortions import KINDS
-from ...training.objective import PLAN, training_patches, widths
+from ...training.objective import KEYS_VALUES, training_patches
 from ...training.settings import TrainingSettings
 from ...training.trainable import TrainableAdapter
 
@@ -35,8 +35,8 @@ class Companion(nn.Module):
     def __init__(self, unet: nn.Module):
         super().__init__()
         self.adapter = TrainableAdapter.from_unet(unet, QUALITY_WIDTH, TrainingSettings(tokens=2, projection="mlp"))
-        found = sites(unet)
-        self.widths, self.patches = widths(found), training_patches(found)
+        self.sites = sites(unet)
+        self.patches = training_patches(self.sites)
 
     def options(self, kinds: Tensor, severities: Tensor, directions: Tensor, accompanied: Tensor) -> dict:
         """``transformer_options`` of one forward.
@@ -47,7 +47,7 @@ class Companion(nn.Module):
         """
         quality = describe(kinds, severities, directions)
         keys_values = self.adapter(quality, torch.ones_like(quality[:, :1])) * accompanied[:, None, None]
-        return {PLAN: Plan(keys_values, self.widths), "patches_replace": self.patches}
+        return {KEYS_VALUES: by_site(keys_values, self.sites), "patches_replace": self.patches}
 
 
 def describe(kinds: Tensor, severities: Tensor, directions: Tensor) -> Tensor:

@@ -133,8 +133,7 @@ def test_controlnet(unet, model, tokens):
     config = {k: v for k, v in config.items() if k not in ("transformer_depth_output", "adm_in_channels")}
     network = comfy.cldm.cldm.ControlNet(**config, hint_channels=3, operations=comfy.ops.disable_weight_init)
     models.randomise(network)
-    device = torch.device("cpu")
-    control = comfy.controlnet.ControlNet(network, load_device=device, manual_cast_dtype=None)
+    control = comfy.controlnet.ControlNet(network, load_device=model.load_device, manual_cast_dtype=None)
     hint = torch.rand(1, 128, 128, 3, generator=torch.Generator().manual_seed(6))
     positive, negative = ControlNetApplyAdvanced().apply_controlnet(
         models.conditioning(1), models.conditioning(2), control, hint, 0.7, 0.0, 1.0
@@ -207,6 +206,23 @@ def test_an_existing_replace_patch_still_computes_the_text_attention(model, toke
         assert not torch.equal(predict(patched), predict(foreign))
         near_zero = apply.apply_adapter(foreign, tokens, 1e-9, **only_there)
         assert_same(predict(near_zero), predict(foreign))
+
+
+def test_a_kernel_of_another_pack_sees_every_row(model, tokens):
+    """A pack's attention gets as many rows of K' and V' as of q, also where a batch shares them."""
+
+    def kernel(chosen, q, k, v, *args, **kwargs):
+        assert len(q) == len(k) == len(v)
+        calls.append(k.shape[1])
+        return chosen(q, k, v, *args, **kwargs)
+
+    calls: list[int] = []
+    mask = torch.rand(1, 64, 64, generator=torch.Generator().manual_seed(5))
+    patched = apply.apply_adapter(model, tokens, 0.7, mask=mask)
+    own = patched.clone()
+    own.model_options["transformer_options"]["optimized_attention_override"] = kernel
+    assert_same(predict(own, batch=3), predict(patched, batch=3))
+    assert calls.count(tokens.cond.shape[1]) == len(tokens.adapter.layers)
 
 
 def test_mask_of_zeros_and_ones(model, tokens):

@@ -1,9 +1,10 @@
-"""Inside a forward, no value leaves the device and nothing is copied to it."""
+"""What the adapter adds to a forward: no value leaves the device, nothing is copied, a site costs two kernels."""
 
 from collections import Counter
 
 import comfy.samplers
 import models
+import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
 from sampling import cfg_guider
@@ -14,38 +15,47 @@ from iqa_adapter.adapter import apply, sites
 COPIES = ("aten._to_copy", "aten.copy_", "aten.lift_fresh", "aten._local_scalar_dense", "aten.item")
 
 
-class Traffic(TorchDispatchMode):
-    """Counts reads of single values, copies, and tensors made from Python numbers."""
+class Operators(TorchDispatchMode):
+    """Counts what a device would have to do: every operator that is not a view."""
 
     def __init__(self):
         super().__init__()
         self.counts = Counter()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = str(func).rsplit(".", 1)[0]
-        if name in COPIES:
-            self.counts[name] += 1
+        views = [part.alias_info is not None and not part.alias_info.is_write for part in func._schema.returns]
+        if not any(views):
+            self.counts[str(func).rsplit(".", 1)[0]] += 1
         return func(*args, **(kwargs or {}))
 
 
-def traffic_of_forwards(model, steps=3):
-    """Traffic of every UNet forward of a sampling run, the pack's own wrapper included."""
+def operators_of_forwards(model, steps=3, batch=2, positive=None):
+    """Operators of every UNet forward of a sampling run, the pack's own wrapper included, and of the whole run."""
     model, counts = model.clone(), []
 
     def count(executor, *args, **kwargs):
-        with Traffic() as traffic:
+        with Operators() as operators:
             result = executor(*args, **kwargs)
-        counts.append(traffic.counts)
+        counts.append(operators.counts)
         return result
 
     outermost = {WrappersMP.DIFFUSION_MODEL: {"counter": [count], **model.wrappers.get(WrappersMP.DIFFUSION_MODEL, {})}}
     model.wrappers.update(outermost)
-    guider = cfg_guider(model, models.conditioning(1), models.conditioning(2))
-    sampler = comfy.samplers.sampler_object("euler")
+    return counts, operators_of_run(model, steps, batch, positive)
+
+
+def operators_of_run(model, steps, batch=2, positive=None):
+    guider = cfg_guider(model, positive or models.conditioning(1), models.conditioning(2))
+    sampler, latent = comfy.samplers.sampler_object("euler"), models.latent(batch)
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", steps)
-    with torch.no_grad():
-        guider.sample(models.latent(2), torch.zeros(2, 4, 16, 16), sampler, sigmas, disable_pbar=True, seed=0)
-    return counts
+    with torch.no_grad(), Operators() as operators:
+        guider.sample(latent, torch.zeros_like(latent), sampler, sigmas, disable_pbar=True, seed=0)
+    return operators.counts
+
+
+def traffic_of_forwards(model):
+    """Reads of single values, copies, and tensors made from Python numbers in every forward."""
+    return [Counter({name: counts[name] for name in COPIES}) for counts in operators_of_forwards(model)[0]]
 
 
 def test_forwards_read_and_copy_nothing():
@@ -84,3 +94,41 @@ def test_the_layers_of_the_first_forward_read_nothing_either():
     layers = len(sites.sites(model.model.diffusion_model))
     extra = sum(first.values()) - sum(plain.values())
     assert extra < layers / 2, "one table and one row index for all layers together"
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("mask", [None, torch.rand(1, 64, 64)], ids=["whole", "masked"])
+def test_a_site_costs_one_attention_and_one_addition(mask, batch):
+    """Whatever the batch: rows with the same tokens are one long row."""
+    model = models.comfy_model("SD1.5")
+    tokens = models.quality_tokens(models.random_adapter(model), (1.0, -0.5))
+    patched = apply.apply_adapter(model, tokens, 0.8, mask=mask)
+    (plain, *_), (_, *later) = (
+        operators_of_forwards(model, batch=batch)[0],
+        operators_of_forwards(patched, batch=batch)[0],
+    )
+    attention = "aten._scaled_dot_product_flash_attention_for_cpu"
+    layers = len(sites.sites(model.model.diffusion_model))
+    for ours in later:
+        assert ours - plain == {attention: layers, "aten.add" if mask is None else "aten.addcmul": layers}
+
+
+def test_rows_in_another_order_are_gathered_once_in_a_forward():
+    model = models.comfy_model("SD1.5")
+    patched = apply.apply_adapter(model, models.quality_tokens(models.random_adapter(model), (1.0, -0.5)))
+    positive = [*models.conditioning(1), *models.conditioning(3)]
+    plain, ours = (operators_of_forwards(each, positive=positive)[0][-1] for each in (model, patched))
+    assert (ours - plain)["aten.index_select"] == 1
+
+
+def test_a_noise_level_is_read_once_in_a_step_and_only_for_a_range():
+    model = models.comfy_model("SD1.5")
+    tokens = models.quality_tokens(models.random_adapter(model), (1.0, -0.5))
+
+    def reads(candidate, steps):
+        return operators_of_run(candidate, steps)["aten._local_scalar_dense"]
+
+    always, ranged = apply.apply_adapter(model, tokens), apply.apply_adapter(model, tokens, 1.0, 0.1, 0.9)
+    assert reads(always, 4) == reads(model, 4)
+    added = [reads(ranged, steps) - reads(model, steps) for steps in (4, 8)]
+    assert added[1] - added[0] == 4

@@ -10,6 +10,8 @@ import oracle
 import pytest
 import torch
 import training_models
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from comfy.model_base import ModelType
 from full_disk import full_disk, limits_files
 from sampling import cfg_guider, denoise_once
@@ -48,6 +50,18 @@ def stop_at(step):
             raise Stop
 
     return progress
+
+
+def test_the_adapter_stays_on_the_models_device(tmp_path, monkeypatch):
+    """Accelerate keeps the device that it was first asked for, also for a model that is on another one."""
+    monkeypatch.setenv("ACCELERATE_TORCH_DEVICE", "meta")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        adapter = train(tmp_path, steps=1)
+        assert Accelerator().device.type == "meta"
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+    assert all(weight.isfinite().all() for weight in tensors(adapter))
 
 
 # What it learns

@@ -99,9 +99,9 @@ def test_a_pyiqa_net(cnniqa):
     assert features.tensor.shape == (3, cnniqa.entry.layer.width) and features.layer == "fc2"
     net = cnniqa.patcher.model.net
     with torch.no_grad():
-        maps = net.conv1(images.movedim(-1, 1))
+        maps = net.conv1(images.movedim(-1, 1).to(cnniqa.patcher.load_device))
         hidden = net.fc1(torch.cat([maps.amax((2, 3)), maps.amin((2, 3))], 1)).relu()
-        torch.testing.assert_close(features.tensor, net.fc2(hidden), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(features.tensor, net.fc2(hidden).cpu(), atol=1e-5, rtol=1e-5)
     alone = torch.cat([activations.extract_features(cnniqa, image[None]).tensor for image in images])
     torch.testing.assert_close(features.tensor, alone, atol=1e-5, rtol=1e-5)
     assert not any(module._forward_hooks for module in net.modules())

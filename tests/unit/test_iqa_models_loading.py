@@ -190,20 +190,20 @@ def test_arniqas_features_are_full_and_half_scale(folder):
     iqa_weights.write_weights("arniqa", folder)
     model, images = loading.load_iqa_model("arniqa"), iqa_nets.photos(2)
     net, features = model.patcher.model.net, activations.extract_features(model, images)
-    full, half = net._preprocess(images.movedim(-1, 1))
+    full, half = net._preprocess(images.movedim(-1, 1).to(model.patcher.load_device))
     for part, pixels in zip(features.tensor.chunk(2, dim=1), (full, half), strict=True):
         encoded = torch.nn.functional.normalize(net.encoder(pixels).flatten(1), dim=1)
-        torch.testing.assert_close(part, encoded, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(part, encoded.cpu(), atol=1e-5, rtol=1e-4)
 
 
 def test_the_quickstarts_model_is_loaded_like_every_other():
     """From the pack's own folder; scores and features are those that its adapters were trained with."""
     own, _ = quickstart_iqa.load_iqa(WEIGHTS)
     model, images = loading.load_iqa_model(quickstart_iqa.IQA_MODEL), iqa_nets.photos(5, 64, 64)
-    pixels = images.movedim(-1, 1)
+    own, pixels = own.to(model.patcher.load_device), images.movedim(-1, 1).to(model.patcher.load_device)
     scores = scoring.score_images([model], images).values[:, 0]
-    torch.testing.assert_close(scores, quickstart_iqa.quality(own, pixels), atol=1e-5, rtol=0)
+    torch.testing.assert_close(scores, quickstart_iqa.quality(own, pixels).cpu(), atol=1e-5, rtol=0)
     features = activations.extract_features(model, images)
     assert (features.layer, features.pooling) == (quickstart_iqa.FEATURE_LAYER, "none")
-    torch.testing.assert_close(features.tensor, quickstart_iqa.features(own, pixels), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(features.tensor, quickstart_iqa.features(own, pixels).cpu(), atol=1e-5, rtol=1e-4)
     assert features.tensor.shape == (5, model.entry.layer.width) == (5, 64)
