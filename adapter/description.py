@@ -50,6 +50,8 @@ def _describe(path: str, _written: int, _size: int) -> Description:
         return Description("silent", SILENT)  # a pickle would have to be read whole, and never says
     try:
         tensors, header = read_tensors(path)
+        if not isinstance(tensors, dict):
+            return Description("unusable", "is no IQA-Adapter")
         norm = next((tensor for name, tensor in tensors.items() if name.endswith(NORMS)), None)
         layers = sum(name.endswith(KEYS) for name in tensors)
         if norm is None or norm.ndim != 1 or not layers:

@@ -31,7 +31,8 @@ class RowMasks:
         device: torch.device,
         dtype: torch.dtype,
     ):
-        self.run, self.application = run, application
+        assert application.mask is not None
+        self.run, self.application, self.mask = run, application, application.mask
         self.size, self.device, self.dtype = size, device, dtype
         self.parts = tuple(parts[:1] if len(set(parts)) == 1 else parts)
         self.key = (application, size, self.parts, device, dtype)
@@ -52,7 +53,7 @@ class RowMasks:
         """The mask at the latent's size, on the device; once in a run, as it may be large and comes from the CPU."""
         memory, key = self.run.memory, (self.application, self.size, self.device)
         if key not in memory:
-            memory[key] = resize_mask(self.application.mask, self.size).to(self.device)
+            memory[key] = resize_mask(self.mask, self.size).to(self.device)
         return memory[key]
 
 

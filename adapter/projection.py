@@ -58,7 +58,8 @@ class QualityProjection(nn.Module):
     @property
     def mlp_width(self) -> int:
         """Hidden width of the MLP; 0 for the linear map."""
-        return 0 if isinstance(self.proj, nn.Linear) else self.proj[-1].in_features
+        *_, last = (module for module in self.proj.modules() if isinstance(module, nn.Linear))
+        return 0 if last is self.proj else last.in_features
 
     @property
     def inputs(self) -> int:
