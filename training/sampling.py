@@ -50,8 +50,9 @@ class Samples:
         ranks = settings.sample_targets
         if items.metadata.kind == "reference":
             places = np.linspace(0, len(items) - 1, len(ranks)).astype(int).tolist()
-            self.targets = [data.item(place)["quality"] for place in places]
-            self.references = [self._decoded(data.item(place)["latent"]) for place in places]
+            chosen = [data.item(place) for place in places]  # without a cache each one is encoded
+            self.targets = [item["quality"] for item in chosen]
+            self.references = [self._decoded(item["latent"]) for item in chosen]
             keys = [shown(items.pictures[place // items.variants].key) for place in places]
             self.captions = keys + [f"like {key}" for key in keys] * len(self.positive)
         else:

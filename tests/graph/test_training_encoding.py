@@ -55,9 +55,9 @@ def calls(monkeypatch):
     seen = []
 
     def watched(original):
-        def call(model, what):
+        def call(model, what, *options):
             seen.append((threading.current_thread(), len(what) if isinstance(what, torch.Tensor) else what))
-            return original(model, what)
+            return original(model, what, *options)
 
         return call
 
