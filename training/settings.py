@@ -59,7 +59,7 @@ class TrainingSettings(Checked):
     min_snr_gamma: float = setting(
         0.0,
         "min-SNR weighting (arXiv 2303.09556) of models that predict noise or v: the error of the denoised latent "
-        "counts min(SNR, gamma) times, 5 is usual; 0 weighs the model's own prediction evenly",
+        "counts min(SNR, gamma) times, usually 5; 0 for the model's own error",
         least=0, most=1000, paper="0",
     )  # fmt: skip
     noise_offset: float = setting(

@@ -12,13 +12,18 @@ from iqa_adapter.pictures.distortions import KINDS as kinds
 from iqa_adapter.pictures.distortions import distort
 from iqa_adapter.quickstart import world as scenes
 from iqa_adapter.quickstart.making import iqa
-from iqa_adapter.quickstart.making import procedural as leaves
+from iqa_adapter.quickstart.making.procedural import dead_leaves
 from iqa_adapter.quickstart.rendering import render
+
+
+def leaves_pictures(count):
+    """``[count, 3, 64, 64]`` in 0…1."""
+    return torch.from_numpy(np.stack([dead_leaves(seed) for seed in range(count)])).movedim(-1, 1).float() / 255
 
 
 @pytest.fixture(scope="module")
 def clean():
-    return leaves.dead_leaves_pictures(range(24))
+    return leaves_pictures(24)
 
 
 def distorted(clean, kind, severity=0.8):
@@ -73,7 +78,7 @@ def test_measure_ranks_distorted_scenes_by_quality(ranked, name, correlation):
 
 
 def test_dead_leaves_are_deterministic_and_differ():
-    first, again = leaves.dead_leaves_pictures(range(3)), leaves.dead_leaves_pictures(range(3))
+    first, again = leaves_pictures(3), leaves_pictures(3)
     assert torch.equal(first, again)
     assert (first[0] - first[1]).abs().mean() > 0.02
     assert first.flatten(1).std(1).min() > 0.02
