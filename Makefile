@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: setup demo test lint benchmarks clean
+.PHONY: setup demo test lint pictures benchmarks clean
 
 setup: .venv/.ready
 
@@ -34,6 +34,10 @@ test: lint
 lint: setup
 	$(VENV)/ruff check .
 	$(VENV)/mypy
+
+# Of README.md and docs/, into docs/images/
+pictures: setup
+	$(VENV)/python iqa.py docs
 
 benchmarks: setup
 	$(VENV)/python -m benchmarks.startup

@@ -59,6 +59,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     command(_convert_arguments, _convert, "convert", "any readable adapter file -> .safetensors that says what it is")
     command(_demo_arguments, _demo, "demo", "quality sweep and reference transfer on the embedded model")
     command(_evaluate_arguments, _evaluate, "evaluate", "measure the embedded models, or the features of an IQA model")
+    command(_docs_arguments, _docs, "docs", "make the pictures of README.md and docs/")
     command(_build_arguments, _build, "build", "make the embedded models from nothing (hours to days)")
     return parser.parse_args(arguments)
 
@@ -224,6 +225,11 @@ has done in the work folder and goes on from there when it is started again."""
     parser.add_argument("--work", type=Path, default=WORK, help="work folder (default: %(default)s)")
 
 
+def _docs_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = """Make all pictures of README.md and docs/ into docs/images/, from the embedded models. Takes
+a minute or two; run it when tests/unit/test_documentation.py says that a picture is stale."""
+
+
 def _train_or_score(options: argparse.Namespace) -> int:
     """Start the process group, then ComfyUI on this process's device, then the command."""
     if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"):  # `accelerate launch --cpu`
@@ -274,6 +280,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(text)
     if not options.no_card:
         write_into_card(text)
+
+
+def _docs(options: argparse.Namespace) -> None:
+    _start_comfyui()
+    from iqa_adapter.documentation.making import make
+
+    make()
 
 
 def _build(options: argparse.Namespace) -> None:

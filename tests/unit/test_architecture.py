@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("adapter", "evaluation", "figures", "guidance", "iqa_models", "nodes", "pictures", "quality", "quickstart",
-         "training")  # fmt: skip
+ROOMS = ("adapter", "documentation", "evaluation", "figures", "guidance", "iqa_models", "nodes", "pictures", "quality",
+         "quickstart", "training")  # fmt: skip
 FILES = ("files", "inference_mode", "optional", "tensor_files", "torch_pickle", "wrong_files")  # at the root
 GROUND = ("quality", "pictures", "figures", *FILES)
 LEVELS = (  # a room may know its own and lower ones
@@ -16,7 +16,7 @@ LEVELS = (  # a room may know its own and lower ones
     ("training", "guidance"),
     ("quickstart",),
     ("evaluation",),
-    ("nodes",),
+    ("nodes", "documentation"),
 )
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 LONGEST = 300  # lines of a file without a reason in its head
