@@ -1,4 +1,4 @@
-"""Makes icon.png and banner.png beside this file, with the quickstart's models: ``python docs/registry/pictures.py``."""
+"""Makes icon.png and banner.png beside this file with the quickstart's models: ``python docs/registry/pictures.py``."""
 
 import sys
 from pathlib import Path
@@ -10,6 +10,7 @@ import comfyui_runtime
 comfyui_runtime.load_pack()
 
 import torch
+
 from iqa_adapter.adapter.checkpoint import load_adapter
 from iqa_adapter.adapter.tokens import embed_quality
 from iqa_adapter.figures.grid import sheet, write_png
