@@ -29,6 +29,8 @@ PICTURES = """folder of pictures with captions (name.txt beside name.png, or met
 folder of WebDataset .tar shards or Parquet files with pictures, or one of these files"""
 
 LONGEST_WAIT = timedelta(hours=12)  # of a process that has done its share, for the others
+# Commands whose code is in the repository and not in an installed pack (.comfyignore)
+OF_THE_REPOSITORY = {"build": "quickstart/making", "docs": "documentation"}
 WORK = Path(".runtime/quickstart")  # of `build` and `evaluate`
 CARD_PICTURES = 256  # per cell, for the model card
 
@@ -36,6 +38,8 @@ CARD_PICTURES = 256  # per cell, for the model card
 def main(arguments: list[str] | None = None) -> int:
     """Carry out a command; its exit status: 0, 1 after an error that the user can mend, 130 after an interruption."""
     options = parse(arguments)
+    for stream in (sys.stdout, sys.stderr):  # Windows' code page lacks most characters of file names and captions
+        stream.reconfigure(errors="backslashreplace")
     try:
         return options.run(options) or 0
     except (ValueError, OSError) as error:
@@ -50,6 +54,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
     def command(add: Callable[[argparse.ArgumentParser], None], run: Callable, name: str, summary: str) -> None:
+        if not (Path(__file__).parent / OF_THE_REPOSITORY.get(name, "")).is_dir():
+            return
         subparser = commands.add_parser(name, help=summary, formatter_class=raw)
         add(subparser)
         subparser.set_defaults(run=run)

@@ -4,7 +4,7 @@ Each one is the mean over the pictures of a prompt, beside the mean over clean s
 seeds, and counts as the closeness of the two: the smaller over the larger, 0…1, 1 is best. A distortion moves the
 figures up or down (noise raises the Laplacian's energy, blur lowers it; piqe calls blurred scenes good), so that only
 the distance from clean scenes measures quality. On 100 held-out prompts with eight scenes each, one distortion of one
-severity for each prompt, Spearman's ρ with full-reference quality: sharpness 0.83, contrast 0.67, noise 0.78,
+severity for each prompt, Spearman's rho with full-reference quality: sharpness 0.83, contrast 0.67, noise 0.78,
 blockiness 0.37, piqe 0.29.
 
 Pictures are ``[N, 3, H, W]`` in 0…1. Luma is ITU-R BT.601.
@@ -33,7 +33,7 @@ def contrast(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def noise(pictures: torch.Tensor) -> torch.Tensor:
-    """``[N]``: noise σ in grey levels, by the median of the diagonal wavelet coefficients.
+    """``[N]``: noise's sigma in grey levels, by the median of the diagonal wavelet coefficients.
 
     Donoho and Johnstone, *Ideal spatial adaptation by wavelet shrinkage* (Biometrika 1994), in scikit-image.
     """

@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 
 from ..adapter.checkpoint import load_adapter
 from ..adapter.tokens import embed_features
+from ..figures.curve import RHO
 from ..pictures.distortions import KINDS, distort
 from ..quickstart.adapters import REFERENCE
 from ..quickstart.iqa import features, quality
@@ -38,8 +39,9 @@ def evaluate_reference(evaluation: Evaluation, base: torch.Tensor) -> list[str]:
     """The reference adapter's table, in lines of Markdown."""
     table, (asked, own, chance) = measure_reference(evaluation)
     means = table["mean"]
-    some = f"ρ, severity {VISIBLE:g} to 1"
-    titles = ("recognised", "in references", some, "in references", "ρ, 0 to 1", "in references", "measured quality")
+    some = f"{RHO}, severity {VISIBLE:g} to 1"
+    every = f"{RHO}, 0 to 1"
+    titles = ("recognised", "in references", some, "in references", every, "in references", "measured quality")
     return [
         f"### Reference adapter, strength {REFERENCE.strength:g}",
         "",
@@ -49,8 +51,8 @@ def evaluate_reference(evaluation: Evaluation, base: torch.Tensor) -> list[str]:
         "",
         f"- Distortion recognised, mean over all kinds, references of severity {VISIBLE:g} to 1: {means[0]:.2f} "
         f"({means[1]:.2f} in the references themselves).",
-        f"- Spearman's ρ of the reference's severity and the one read, mean over seven kinds: {means[4]:.2f} among all "
-        f"severities ({means[5]:.2f} in the references themselves), {means[2]:.2f} from {VISIBLE:g} on "
+        f"- Spearman's {RHO} of the reference's severity and the one read, mean over seven kinds: {means[4]:.2f} among "
+        f"all severities ({means[5]:.2f} in the references themselves), {means[2]:.2f} from {VISIBLE:g} on "
         f"({means[3]:.2f}).",
         f"- Prompt's attributes read as asked: {asked:.3f}; base model {mean(evaluation.read_as_asked(base)):.3f}.",
         f"- Reference's own attributes read: {own:.3f}; those of a random other reference {chance:.3f}.",
@@ -61,8 +63,8 @@ def measure_reference(evaluation: Evaluation) -> tuple[dict[str, np.ndarray], np
     """How pictures follow references, which are other held-out scenes with one distortion each.
 
     Returns:
-        For each kind and for their ``mean``: distortion recognised, ρ of visible severities, ρ of all severities, each
-        in the pictures and in the references (NaN where clean has no severity), and the pictures' quality. And the
+        For each kind and for their ``mean``: distortion recognised, rho of visible severities, rho of all severities,
+        each in the pictures and in the references (NaN where clean has no severity), and the pictures' quality. And the
         share of attributes read as the prompt, the reference and another reference have them.
     """
     adapter = load_adapter(evaluation.weights / REFERENCE.file)
@@ -105,5 +107,5 @@ def _recognised(reader: AttributeReader, pictures: torch.Tensor, kind: str) -> f
 
 @torch.no_grad()
 def _severity_rho(reader: AttributeReader, pictures: torch.Tensor, kind: str, severity: torch.Tensor) -> float:
-    """Spearman's ρ of the kind's severity, as read and as given to the references."""
+    """Spearman's rho of the kind's severity, as read and as given to the references."""
     return spearmanr(severity, reader(pictures)["severity"][:, KINDS.index(kind) - 1]).statistic

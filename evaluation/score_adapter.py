@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 
 from ..adapter.checkpoint import load_adapter
 from ..adapter.tokens import QualityTokens, embed_quality
+from ..figures.curve import RHO
 from ..iqa_models.colourfulness import colourfulness
 from ..quality.targets import sliders
 from ..quickstart.adapters import SCORE
@@ -50,7 +51,7 @@ def evaluate_score(evaluation: Evaluation, base: torch.Tensor) -> list[str]:
     varied = diversity(evaluation, cells[99]) / diversity(evaluation, base)
     lines += [
         "",
-        f"- Spearman's ρ of request and measured quality: {spearmanr(LEVELS, means).statistic:.2f} on "
+        f"- Spearman's {RHO} of request and measured quality: {spearmanr(LEVELS, means).statistic:.2f} on "
         f"level means ({'rising at every step' if rising else 'not rising at every step'}), {single:.2f} on single "
         "pictures.",
         f"- Colourfulness at {' and '.join(f'{level} %' for level in COLOUR_LEVELS)} of its own axis: "

@@ -61,7 +61,7 @@ class Response:
         return np.array([one[np.isfinite(one)].mean() if np.isfinite(one).any() else np.nan for one in of_levels])
 
     def correlations(self) -> tuple[float, float]:
-        """Spearman's ρ of request and measurement: of the level means, and of single pictures; NaN if constant."""
+        """Spearman's rho of request and measurement: of the level means, and of single pictures; NaN if constant."""
         return _rho(self.levels, self.level_means()), _rho(self.requested, self.measured)
 
     def verdict(self) -> str:
@@ -143,7 +143,7 @@ def _plotted(draw: Callable[[Axes], None], across: str, up: str, title: str) -> 
 
 
 def _rho(requested: np.ndarray, measured: np.ndarray) -> float:
-    """Spearman's ρ of two lists ``[N]``; NaN if one is constant."""
+    """Spearman's rho of two lists ``[N]``; NaN if one is constant."""
     with needed("scipy"):
         from scipy.stats import ConstantInputWarning, spearmanr
     scored = np.isfinite(measured)

@@ -1,9 +1,10 @@
 """The prediction of every step is moved up the gradient of an IQA model's score.
 
-The gradient-based baseline of Abud et al., *IQA-Adapter* (arXiv 2412.01794): ``x0 <- x0 + scale * step(σ) g / rms(g)``,
-with ``g`` the gradient of ``score(decode(x0))`` by ``x0``. Normalising by the root mean square makes the scale mean the
-same for every metric; ``step(σ) = 0.1 σ / sqrt(σ² + 1)`` lets it fade with the noise, since what is added at the end of
-sampling cannot be made into a picture any more and stays as an adversarial pattern.
+The gradient-based baseline of Abud et al., *IQA-Adapter* (arXiv 2412.01794):
+``x0 <- x0 + scale * step(sigma) g / rms(g)``, with ``g`` the gradient of ``score(decode(x0))`` by ``x0``. Normalising
+by the root mean square makes the scale mean the same for every metric; ``step(sigma) = 0.1 sigma / sqrt(sigma² + 1)``
+lets it fade with the noise, since what is added at the end of sampling cannot be made into a picture any more and
+stays as an adversarial pattern.
 """
 
 from __future__ import annotations

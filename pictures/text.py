@@ -21,7 +21,7 @@ def decode_text(data: bytes) -> str:
     """UTF-8, UTF-16 and UTF-32 with or without a byte order mark, else Windows-1252 (Latin-1) where it gives words.
 
     Other encodings of eight bits cannot be told apart in a text as short as a caption: guessing, as charset-normalizer
-    does, makes ``捡曩`` of ``café``. They are refused, for a wrong caption would be learnt without a word.
+    does, makes Chinese characters of ``café``. They are refused, for a wrong caption would be learnt without a word.
 
     Raises:
         ValueError: it is in another encoding, or no text.

@@ -25,12 +25,12 @@ def load_iqa(folder: Path) -> tuple[nn.Module, dict]:
 
 @torch.no_grad()
 def quality(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Scores, ``[N, 3, H, W]`` in 0…1 → ``[N]``."""
+    """Scores, ``[N, 3, H, W]`` in 0…1 -> ``[N]``."""
     return torch.cat([model(part).flatten() for part in images.split(BATCH)])
 
 
 def features(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Activations of the feature layer, ``[N, 3, H, W]`` in 0…1 → ``[N, 64]``."""
+    """Activations of the feature layer, ``[N, 3, H, W]`` in 0…1 -> ``[N, 64]``."""
     outputs = []
     with model.get_submodule(FEATURE_LAYER).register_forward_hook(lambda *call: outputs.append(call[-1])):
         quality(model, images)

@@ -35,7 +35,7 @@ POSITION_CHANNELS = 4 * len(PERIODS)  # sine and cosine, rows and columns
 
 
 class SpaceToDepthLatents(comfy.latent_formats.LatentFormat):
-    """Pixels in −1…1, scaled to about unit variance; previews are exact."""
+    """Pixels in -1…1, scaled to about unit variance; previews are exact."""
 
     scale_factor = 2.0
     latent_channels = LATENT_CHANNELS
@@ -100,7 +100,7 @@ class QuickstartConfig(comfy.supported_models_base.BASE):
         "dtype": torch.float32,
     }
     unet_extra_config = {"num_heads": -1, "num_head_channels": 32}
-    # σ from 0.03 to 64: with the usual end of 14.6 the mean colour of a small picture would show through the noise.
+    # sigma from 0.03 to 64: with the usual end of 14.6 the mean colour of a small picture would show through the noise.
     sampling_settings = {"beta_schedule": "linear", "linear_start": 0.00085, "linear_end": 0.02}
     latent_format = SpaceToDepthLatents
     supported_inference_dtypes = [torch.float32]

@@ -46,7 +46,7 @@ class AttributeReader(nn.Module):
         self.severity = nn.Linear(256, len(KINDS) - 1)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """``[N, 3, 64, 64]`` in 0…1 → ``[N, 256]``: mean and maximum of each channel."""
+        """``[N, 3, 64, 64]`` in 0…1 -> ``[N, 256]``: mean and maximum of each channel."""
         maps = self.body((images * 2 - 1).contiguous(memory_format=torch.channels_last))
         return torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
 

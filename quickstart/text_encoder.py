@@ -115,7 +115,7 @@ class PromptTransformer(torch.nn.Module):
         self, tokens, attention_mask=None, embeds=None, num_tokens=None, intermediate_output=None,
         final_layer_norm_intermediate=True, dtype=torch.float32, embeds_info=(),
     ):  # fmt: skip
-        """``embeds`` ``[batch, tokens, 128]`` → (states, intermediate states or None, their mean over the words)."""
+        """``embeds`` ``[batch, tokens, 128]`` -> (states, intermediate states or None, their mean over the words)."""
         length = embeds.shape[1]
         x = embeds + self.positions(torch.arange(length, device=embeds.device) % MAX_TOKENS, out_dtype=dtype)
         intermediate = None

@@ -17,8 +17,8 @@ from ..precision import CPU, autocast
 from ..text_encoder import PromptEncoder, encode
 from .companion import Companion
 
-# Mean and standard deviation of ln σ in training. Objects are many positions wide, so their outlines show through a
-# noise several times as strong as the picture and are decided there (σ from 2 to 16); grain and blocks below 0.5.
+# Mean and standard deviation of ln sigma in training. Objects are many positions wide, so their outlines show through a
+# noise several times as strong as the picture and are decided there (sigma from 2 to 16); grain and blocks below 0.5.
 NOISE_LEVELS = (0.4, 1.8)
 RESIDUAL_ENDS = ("out_layers.3", "proj_out", "unet.out.2", ".out", ".fc2")  # last layers of UNet and text encoder
 
@@ -28,7 +28,7 @@ class Batch:
     """Training pictures, all tensors on one device.
 
     Attributes:
-        latents: ``[N, 12, 32, 32]`` in ComfyUI's latent space before scaling, −1…1.
+        latents: ``[N, 12, 32, 32]`` in ComfyUI's latent space before scaling, -1…1.
         noise: as many, of variance 1.
         sigma: ``[N]`` noise levels.
         tokens: ``[N, 24]`` token numbers.

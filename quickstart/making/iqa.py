@@ -43,7 +43,7 @@ class QualityTarget:
 
     @torch.no_grad()
     def __call__(self, distorted: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-        """``[N, 3, H, W]`` twice → ``[N]``."""
+        """``[N, 3, H, W]`` twice -> ``[N]``."""
         scores = []
         for name, (worst, best) in TARGET_RANGES.items():
             scores.append((self.metrics[name](distorted, clean).flatten() - worst) / (best - worst))
@@ -78,7 +78,7 @@ class _Heads(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """``[N, 3, 64, 64]`` in 0…1 → scores ``[N]``, logits of the kinds and severities ``[N, 8]``."""
+        """``[N, 3, 64, 64]`` in 0…1 -> scores ``[N]``, logits of the kinds and severities ``[N, 8]``."""
         large = resize(images, self.model.base_model.default_cfg["input_size"][-1])  # as NIMA does when it judges
         with autocast():
             maps = self.model.base_model(self.model.preprocess(large).to(memory_format=torch.channels_last))
@@ -146,8 +146,8 @@ def measure(heads: _Heads, file: Path) -> dict:
     """Agreement of scores and target, of estimated and true distortions.
 
     Returns:
-        Spearman's ρ of score and target, among all pictures and within each kind; how often the kind is right; and the
-        correlation of estimated and true severities, mean over the kinds.
+        Spearman's rho of score and target, among all pictures and within each kind; how often the kind is right; and
+        the correlation of estimated and true severities, mean over the kinds.
     """
     images, kinds, severity, target = read_tensors(file).content
     outputs = [heads(part.float() / 255) for part in images.split(100)]

@@ -70,7 +70,7 @@ def _cloud(rng: np.random.Generator, exponent: float) -> np.ndarray:
 
 
 def make_scene_cache(folder: Path, scenes: int) -> None:
-    """Render the scenes of training seeds 0…``scenes`` − 1, in chunks so that training can begin with the first.
+    """Render the scenes of training seeds 0…``scenes`` - 1, in chunks so that training can begin with the first.
 
     Chunks that are there are kept. All processors work.
     """
@@ -78,7 +78,7 @@ def make_scene_cache(folder: Path, scenes: int) -> None:
 
 
 def make_leaves_cache(folder: Path, pictures: int) -> None:
-    """Dead leaves of seeds 0…``pictures`` − 1, as :func:`make_scene_cache`."""
+    """Dead leaves of seeds 0…``pictures`` - 1, as :func:`make_scene_cache`."""
     _make_chunks(_make_leaves, folder, pictures, "dead leaves")
 
 

@@ -263,7 +263,10 @@ def test_names_that_cannot_be_are_refused(name, reason):
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 200
 
 
-@pytest.mark.parametrize("name", ["my_adapter", "topiq 512 v1.2", "качество", "cache2", 200 * "a"])
+RUSSIAN = "\u043a\u0430\u0447\u0435\u0441\u0442\u0432\u043e"  # quality
+
+
+@pytest.mark.parametrize("name", ["my_adapter", "topiq 512 v1.2", RUSSIAN, "cache2", 200 * "a"])
 def test_other_names_are_good(name, tmp_path):
     names.check_name(name)
     Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.safetensors", "PNG")

@@ -48,7 +48,7 @@ def piqe_of(path):
 def test_a_photo_is_scored(server, graph, photo):
     (table,) = outputs(server, graph)["3"]["text"]
     header, row = table.splitlines()
-    assert header.split() == ["piqe", "↓"]
+    assert header.split() == ["piqe", "\u2193"]
     assert row.split()[:2] == ["image", "1"]
     assert float(row.split()[2]) == pytest.approx(piqe_of(photo), rel=1e-3)
 

@@ -161,8 +161,9 @@ def test_short_western_texts(text):
 
 
 @pytest.mark.parametrize("text, encoding", [
-    ("рыжий", "cp1251"), ("кот", "koi8-r"), ("一只狗", "gbk"), ("狗", "gbk"), ("赤い花", "shift-jis"),
-    ("고양이", "euc-kr"), ("mały", "cp1250"),
+    ("\u0440\u044b\u0436\u0438\u0439", "cp1251"), ("\u043a\u043e\u0442", "koi8-r"),
+    ("\u4e00\u53ea\u72d7", "gbk"), ("\u72d7", "gbk"), ("\u8d64\u3044\u82b1", "shift-jis"),
+    ("\uace0\uc591\uc774", "euc-kr"), ("ma\u0142y", "cp1250"),
 ])  # fmt: skip
 def test_other_scripts_are_refused_rather_than_guessed(text, encoding):
     with pytest.raises(ValueError, match="is neither UTF-8 nor UTF-16; save it as UTF-8"):

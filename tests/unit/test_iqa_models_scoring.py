@@ -192,7 +192,7 @@ def test_best_follows_the_direction_of_the_metric():
 def test_table_is_aligned_and_short():
     table = score_text.table(scores_of(piqe=[30.0, 10.0], topiq_nr=[0.549225, 0.747905])).splitlines()
     assert [line.split()[0] for line in table] == ["piqe", "image", "image", "mean"]
-    assert "piqe ↓" in table[0] and "topiq_nr ↑" in table[0]
+    assert "piqe \u2193" in table[0] and "topiq_nr \u2191" in table[0]
     assert "0.00z" in table[1] and "99 %, very good)" in table[2] and table[3].split()[1] == "20"
     assert len({len(line) for line in table}) == 1
     assert "... 76 more" in score_text.table(scores_of(piqe=[1.0] * 100))

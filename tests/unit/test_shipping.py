@@ -1,0 +1,110 @@
+"""What the registry ships: whatever shipped files import, nothing of development, and a description it takes."""
+
+import ast
+import io
+import re
+import sys
+from pathlib import PurePosixPath
+
+import pytest
+from archive import ROOT, shipped
+from PIL import Image
+
+import iqa
+
+SHIPPED = shipped()
+SOURCES = [path for path in SHIPPED if path.endswith(".py")]
+MODULES = {path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in SOURCES}
+OF_THE_REPOSITORY = tuple(folder.replace("/", ".") for folder in iqa.OF_THE_REPOSITORY.values())
+
+
+def own(name: str) -> bool:
+    """Whether a module of that name is in the repository."""
+    path = ROOT / name.replace(".", "/")
+    return bool(name) and (path.with_suffix(".py").is_file() or (path / "__init__.py").is_file())
+
+
+def imported_by(path: str) -> set[str]:
+    """Modules of the repository that a file imports, by dotted path."""
+    package = list(PurePosixPath(path).parent.parts)
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = [*above, *(node.module.split(".") if node.module else [])]
+            found |= {".".join(base), *(".".join([*base, alias.name]) for alias in node.names)}
+    return {name for name in (name.removeprefix("iqa_adapter.") for name in found) if own(name)}
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_what_is_imported_is_shipped(path):
+    missing = imported_by(path) - MODULES
+    if path == "iqa.py":
+        missing = {name for name in missing if not name.startswith(OF_THE_REPOSITORY)}
+    assert missing == set()
+
+
+def test_imports_are_found():
+    assert {"comfyui_runtime", "quickstart.demo", "quickstart.making.build"} <= imported_by("iqa.py")
+    assert "files" in imported_by("figures/grid.py") and "nodes" in imported_by("__init__.py")
+
+
+def test_nothing_of_development_is_shipped():
+    rooms = {path.split("/")[0] for path in SHIPPED}
+    assert not rooms & {"tests", "benchmarks", "documentation", ".ci", ".github", "Makefile", "requirements-dev.txt"}
+    assert not [path for path in SHIPPED if path.startswith("quickstart/making/")]
+    assert {path for path in SHIPPED if path.startswith("docs/")} == {"docs/recipe.md"}
+
+
+DATA = ["locales", "web", "workflows", "quickstart/weights", "training/examples", "quality/data", "iqa_models/data"]
+
+
+@pytest.mark.parametrize("room", DATA)
+def test_data_is_shipped_whole(room):
+    there = {path.relative_to(ROOT).as_posix() for path in (ROOT / room).rglob("*") if path.is_file()}
+    assert there and there <= set(SHIPPED)
+
+
+def test_commands_without_their_code_are_not_offered(monkeypatch, capsys):
+    monkeypatch.setattr(iqa, "OF_THE_REPOSITORY", {"build": "quickstart/nowhere"})
+    with pytest.raises(SystemExit):
+        iqa.main(["build"])
+    assert "invalid choice: 'build'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", [path.relative_to(ROOT).as_posix() for path in ROOT.glob("*/**/*.py")
+                                  if not path.relative_to(ROOT).parts[0].startswith(".")])  # fmt: skip
+def test_sources_are_readable_with_the_code_page_of_windows(path):
+    (ROOT / path).read_text(encoding="utf-8").encode("cp1252")
+
+
+def test_what_the_code_page_lacks_is_printed_escaped(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(iqa, "_convert", lambda options: print(options.source))
+    assert iqa.main(["convert", "\u03c1.bin", "target.safetensors"]) == 0
+    stream.flush()
+    assert stream.buffer.getvalue().strip() == b"\\u03c1.bin"
+
+
+def test_the_description_is_one_that_the_registry_takes():
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project, comfy = table["project"], table["tool"]["comfy"]
+    assert re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", project["name"]) and "comfyui" not in project["name"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", project["version"])
+    assert re.fullmatch(r">=\d+\.\d+\.\d+", comfy["requires-comfyui"])
+    assert comfy["PublisherId"] and comfy["DisplayName"]
+    assert all(address.startswith("https://") for address in project["urls"].values())
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest.group(1) == project["version"]
+
+
+@pytest.mark.parametrize("name", ["icon", "banner"])
+def test_icon_and_banner_are_as_small_as_the_registry_wants_them(name):
+    path = ROOT / "docs" / "registry" / f"{name}.png"
+    with Image.open(path) as picture:
+        assert picture.width <= 800 and picture.height <= 400
+    assert path.stat().st_size < 250_000
