@@ -5,12 +5,9 @@
  *
  * @param history answer of the server to /history: entries by the id of their run.
  * @param id of the workflow.
- * @param before runs that began later are left out; milliseconds since 1970.
  */
-export function newestRun(history, id, before) {
-  const runs = Object.values(history).filter(
-    (run) => run.prompt[3]?.extra_pnginfo?.workflow?.id === id && began(run) < before,
-  );
+export function newestRun(history, id) {
+  const runs = Object.values(history).filter((run) => id && run.prompt[3]?.extra_pnginfo?.workflow?.id === id);
   return runs.reduce((newest, run) => (newest && began(newest) >= began(run) ? newest : run), null);
 }
 

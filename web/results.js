@@ -1,8 +1,7 @@
 // What nodes have to show after a run survives tab switches, reloads and runs in the background.
 //
 // A node keeps its result among its properties, which the workflow stores. When a workflow comes back, newer results
-// are looked for where ComfyUI has them: in the record of the workflow's tab, and for runs from before the page was
-// loaded in the server's history.
+// are looked for where ComfyUI has them: in the record of the workflow's tab, and else in the server's history.
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
@@ -57,22 +56,21 @@ function restore(outputs, isRight = () => true) {
   }
 }
 
-let earlierRuns; // read once
 async function readHistory() {
   const answer = await api.fetchApi(`/history?max_items=${RUNS}`);
   return answer.ok ? answer.json() : {};
 }
 
+/** A run can end before ComfyUI has noted whose it is; then, too, the history has what the tab's record lacks. */
 async function restoreAll() {
   const tab = app.extensionManager.workflow.activeWorkflow;
-  const own = tab?.changeTracker?.nodeOutputs;
-  if (own) return restore(own);
+  const own = tab?.changeTracker?.nodeOutputs ?? {};
+  restore(own);
   const graph = app.graph.rootGraph ?? app.graph;
-  if (![...numbered(graph)].some(([, node]) => watched.has(node))) return;
-  earlierRuns ??= readHistory();
-  const run = newestRun(await earlierRuns, graph.id, performance.timeOrigin);
+  if (![...numbered(graph)].some(([number, node]) => watched.has(node) && !own[number])) return;
+  const run = newestRun(await readHistory(), graph.id);
   if (!run || app.extensionManager.workflow.activeWorkflow !== tab) return;
-  restore(run.outputs, (number, node) => run.prompt[2][number]?.class_type === node.comfyClass);
+  restore(run.outputs, (number, node) => !own[number] && run.prompt[2][number]?.class_type === node.comfyClass);
 }
 
 app.registerExtension({

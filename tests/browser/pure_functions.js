@@ -51,8 +51,9 @@ export default async function run(load) {
     status: { messages: [["execution_start", { timestamp }]] },
   });
   const history = { a: run("w", 10), b: run("w", 30), c: run("w", 99), d: run("other", 40), e: { prompt: [0, "", {}, {}] } };
-  same("newest of a workflow before a time", newestRun(history, "w", 50), history.b);
-  same("no run", newestRun(history, "none", 50), null);
+  same("newest of a workflow", newestRun(history, "w"), history.c);
+  same("no run", newestRun(history, "none"), null);
+  same("no workflow", newestRun(history, undefined), null);
 
   const { fill } = await load("words.js");
   same("values in texts", fill("better than {n} %", { n: 3 }), "better than 3 %");
