@@ -16,6 +16,8 @@ def base(tmp_path_factory):
     """ComfyUI's base directory with the installed pack and nothing else."""
     base = tmp_path_factory.mktemp("fresh")
     archive.make(base / "node.zip")
+    for folder in ("input", "output", "user"):  # ComfyUI comes with them
+        (base / folder).mkdir()
     with zipfile.ZipFile(base / "node.zip") as packed:
         packed.extractall(base / "custom_nodes" / "iqa-adapter")  # the name in pyproject.toml
     return base
