@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ..adapter.apply import apply_adapter
 from ..adapter.layer_strengths import WEIGHTINGS
-from .schema import IQAEmbedsType, advanced, schema
+from .schema import IQAEmbedsType, advanced, schema, strength_input
 
 
 class IQAAdapterApply(io.ComfyNode):
@@ -23,15 +23,7 @@ class IQAAdapterApply(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="SD1.5, SD2, SDXL or a relative; of the same family as the adapter."),
                 IQAEmbedsType.Input("iqa_embeds", tooltip="From a Quality or Reference Quality Conditioning node."),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=-2.0,
-                    max=3.0,
-                    step=0.05,
-                    tooltip="Weight of the quality attention, -2 to 3. 1 is as trained, 0 switches it off, negative "
-                    "values push away from the request.",
-                ),
+                strength_input(),
                 advanced(
                     io.Float.Input(
                         "start_percent",

@@ -60,6 +60,18 @@ def resize_input(tooltip: str, options: Sequence[str], default: str) -> io.Combo
     return io.Combo.Input("protocol", display_name="resize", options=list(options), default=default, tooltip=tooltip)
 
 
+def strength_input() -> io.Float.Input:
+    return io.Float.Input(
+        "strength",
+        default=1.0,
+        min=-2.0,
+        max=3.0,
+        step=0.05,
+        tooltip="Weight of the quality attention, -2 to 3. 1 is as trained, 0 switches it off, negative values push "
+        "away from the request.",
+    )
+
+
 def single(values: list, name: str) -> object:
     """The value of an input that nodes with lists of pictures want once; such nodes get all inputs as lists.
 

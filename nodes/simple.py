@@ -14,7 +14,7 @@ from ..quality.statistics import MetricStatistics
 from ..quality.targets import requested
 from . import adapter_files
 from .conditioning import adapter_metrics
-from .schema import IQAEmbedsType, listed, schema
+from .schema import IQAEmbedsType, listed, schema, strength_input
 
 CUSTOM = "custom"
 PRESETS = {"best": 99.0, "good": 75.0, "average": 50.0, "poor": 25.0, "worst": 1.0}  # percentiles
@@ -153,18 +153,6 @@ class IQAQualityFromPicture(io.ComfyNode):
         tokens = embed_features(adapter, features.tensor)
         said = f"{len(features.tensor)} picture(s), seen by {trained.iqa_model}"
         return io.NodeOutput(apply_adapter(model, tokens, strength), tokens, ui={"text": [said]})
-
-
-def strength_input() -> io.Float.Input:
-    return io.Float.Input(
-        "strength",
-        default=1.0,
-        min=-2.0,
-        max=3.0,
-        step=0.05,
-        tooltip="Weight of the quality attention, -2 to 3. 1 is as trained, 0 switches it off, negative values push "
-        "away from the request.",
-    )
 
 
 def outputs() -> list[io.Output]:
