@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import training_models
 import training_pictures
 import yaml
 
+import iqa
 from iqa_adapter.iqa_models.loading import load_iqa_model
 from iqa_adapter.pictures.reading import Picture, find_pictures
 from iqa_adapter.quickstart.model import load_quickstart
+from iqa_adapter.training import command_line
 from iqa_adapter.training.dataset import TrainingSet
 from iqa_adapter.training.encoder import Encoder, Models
 from iqa_adapter.training.encoding import Encoding
@@ -32,6 +35,16 @@ sample_prompts: [a red circle, a blue square, noise]
 """
 
 Scored = tuple[list[Picture], ScoredTable]
+
+
+def command(*words) -> int:
+    """``iqa.py WORDS`` in this process, which keeps its own handlers of signals; returns the exit status."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return command_line.run(iqa.parse([str(word) for word in words]), {"quickstart": load_quickstart})
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def scored(photos: Path, table: Path, *metrics: str, resize: str = "as is") -> Scored:

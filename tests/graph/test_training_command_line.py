@@ -16,26 +16,16 @@ import torch
 import training_pictures
 import yaml
 from full_disk import full_disk, limits_files
+from training_runs import command
 
 import comfyui_runtime
-import iqa
 from iqa_adapter.adapter import checkpoint
-from iqa_adapter.quickstart import model as quickstart
 from iqa_adapter.training import command_line, encoder, objective, settings
 from iqa_adapter.training.settings import RunSettings
 
 EXAMPLES = comfyui_runtime.ROOT / "training" / "examples"
 ADAPTERS = comfyui_runtime.ROOT / "quickstart" / "weights" / "adapters"
 SMALL = ["precision=float32", "resolution=64", "bucket_step=8", "learning_rate=1e-2"]
-
-
-def command(*words):
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        return command_line.run(iqa.parse([str(w) for w in words]), {"quickstart": quickstart.load_quickstart})
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 
 import folder_paths
 import iqa_nets
@@ -11,24 +10,13 @@ import training_models
 import training_pictures
 import training_runs
 from PIL import Image
+from training_runs import command
 
-import iqa
 from iqa_adapter.adapter import checkpoint
 from iqa_adapter.nodes.conditioning import IQAQualityEmbed
-from iqa_adapter.quickstart import model as quickstart
-from iqa_adapter.training import command_line
 from iqa_adapter.training.table import ScoredTable
 
 SMALL = ["precision=float32", "resolution=64", "bucket_step=8", "learning_rate=1e-2", "steps=2", "batch_size=2"]
-
-
-def command(*words):
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        return command_line.run(iqa.parse([str(w) for w in words]), {"quickstart": quickstart.load_quickstart})
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 @pytest.fixture()
