@@ -97,8 +97,9 @@ class BaseTraining:
 
     def export(self, work: Path) -> None:
         """Write the averaged weights and the companion."""
-        write_weights(work / BASE_WEIGHTS, self.average, self.facts())
-        write_weights(work / COMPANION_WEIGHTS, self.model.companion.state_dict(), self.facts())
+        facts = self.facts()
+        write_weights(work / BASE_WEIGHTS, self.average, facts)
+        write_weights(work / COMPANION_WEIGHTS, self.model.companion.state_dict(), facts)
 
     def _resume(self) -> None:
         state = read_tensors(self.file, mapped=False).content
