@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from ..adapter.adapter import Adapter
 from ..adapter.checkpoint import load_adapter
+from ..adapter.tokens import embed_quality
+from ..quality.targets import sliders
 from ..quickstart.adapters import REFERENCE, SCORE
 from ..quickstart.iqa import IQA_WEIGHTS, load_iqa
 from ..quickstart.model import BASE_WEIGHTS, WEIGHTS, load_quickstart
@@ -38,6 +40,12 @@ class Models:
     @cached_property
     def reference(self) -> Adapter:
         return load_adapter(WEIGHTS / REFERENCE.file)
+
+    def requested(self, prompt: str, seed: int, requests: Sequence[tuple[float, float]]) -> Tensor:
+        """One prompt and one seed for every (quality, colourfulness), in percent: ``[N, 3, 64, 64]`` in 0…1."""
+        metrics, count = self.score.metadata.metrics, len(requests)
+        tokens = embed_quality(self.score, torch.tensor([sliders(metrics, *request) for request in requests]))
+        return self.sample([prompt] * count, [seed] * count, tokens, SCORE.strength)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
-from ..adapter.tokens import embed_quality
 from ..figures.grid import labelled_grid
-from ..quality.targets import sliders
 from ..quickstart.adapters import SCORE
 from .picture import ZOOM, Models, Picture, channels_last
 
@@ -18,10 +15,7 @@ from .picture import ZOOM, Models, Picture, channels_last
 def draw(models: Models, settings: Mapping) -> Tensor:
     """Quality rises downwards, colourfulness to the right."""
     cells = list(itertools.product(settings["levels"], repeat=2))
-    rows = [sliders(models.score.metadata.metrics, level, colourful) for level, colourful in cells]
-    tokens = embed_quality(models.score, torch.tensor(rows))
-    count = len(cells)
-    pictures = models.sample([settings["prompt"]] * count, [settings["seed"]] * count, tokens, SCORE.strength)
+    pictures = models.requested(settings["prompt"], settings["seed"], cells)
     captions = [f"quality {level} %\ncolourfulness {colourful} %" for level, colourful in cells]
     return labelled_grid(channels_last(pictures), captions, len(settings["levels"]), ZOOM)
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
-from ..adapter.tokens import embed_quality
 from ..figures.grid import labelled_grid
-from ..quality.targets import sliders
 from ..quickstart.adapters import SCORE
 from ..quickstart.iqa import quality
 from .picture import ZOOM, Models, Picture, channels_last
@@ -17,14 +14,12 @@ from .picture import ZOOM, Models, Picture, channels_last
 
 def draw(models: Models, settings: Mapping) -> Tensor:
     """The five in a row; under each what was requested and what the quickstart's IQA model measures."""
-    levels, adapter = settings["levels"], models.score
-    rows = [sliders(adapter.metadata.metrics, level, settings["colourfulness"]) for level in levels]
-    tokens = embed_quality(adapter, torch.tensor(rows))
-    count = len(levels)
-    pictures = models.sample([settings["prompt"]] * count, [settings["seed"]] * count, tokens, SCORE.strength)
+    levels = settings["levels"]
+    requests = [(level, settings["colourfulness"]) for level in levels]
+    pictures = models.requested(settings["prompt"], settings["seed"], requests)
     measured = quality(models.iqa, pictures).tolist()
     captions = [f"quality {level} %\nmeasured {score:.2f}" for level, score in zip(levels, measured, strict=True)]
-    return labelled_grid(channels_last(pictures), captions, count, ZOOM)
+    return labelled_grid(channels_last(pictures), captions, len(levels), ZOOM)
 
 
 PICTURE = Picture(

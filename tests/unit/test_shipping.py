@@ -104,7 +104,7 @@ def test_the_description_is_one_that_the_registry_takes():
 
 @pytest.mark.parametrize("name", ["icon", "banner"])
 def test_icon_and_banner_are_as_small_as_the_registry_wants_them(name):
-    path = ROOT / "docs" / "registry" / f"{name}.png"
+    path = ROOT / "docs" / "images" / f"{name}.png"
     with Image.open(path) as picture:
         assert picture.width <= 800 and picture.height <= 400
     assert path.stat().st_size < 250_000
