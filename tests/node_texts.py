@@ -2,25 +2,42 @@
 
 import asyncio
 import contextlib
+import io
+from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
+from PIL import Image
 
-TEXT = b"\0\0\0\3"  # first bytes of a message with a node's progress text
+PICTURE, TEXT = b"\0\0\0\1", b"\0\0\0\3"  # first bytes of a message with a preview, with a node's progress text
 
 
 def texts_at_node(server, graph, node):
     """The texts in order, and the graph's outputs."""
-    return asyncio.run(_texts_at_node(server, graph, node))
+    said, _, outputs = shown_at_node(server, graph, node)
+    return said, outputs
 
 
-async def _texts_at_node(server, graph, node):
-    said = []
+def shown_at_node(server, graph, node):
+    """The node's texts in order, the preview pictures, and the graph's outputs.
+
+    In a thread of its own: a browser that another test keeps open has an event loop running in this one.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, _shown_at_node(server, graph, node)).result()
+
+
+async def _shown_at_node(server, graph, node):
+    said, pictures = [], []
     async with aiohttp.ClientSession() as session, session.ws_connect(f"{server.address}/ws") as socket:
         run = asyncio.create_task(asyncio.to_thread(server.outputs_of, graph))
         while not run.done():
             with contextlib.suppress(asyncio.TimeoutError):
                 message = await socket.receive(timeout=0.5)
-                if message.type is aiohttp.WSMsgType.BINARY and message.data.startswith(TEXT):
+                if message.type is not aiohttp.WSMsgType.BINARY:
+                    continue
+                if message.data.startswith(TEXT):
                     length = 8 + int.from_bytes(message.data[4:8], "big")
                     said += [message.data[length:].decode()] if message.data[8:length].decode() == node else []
-        return said, await run
+                if message.data.startswith(PICTURE):
+                    pictures.append(Image.open(io.BytesIO(message.data[8:])))
+        return said, pictures, await run

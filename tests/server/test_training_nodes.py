@@ -1,20 +1,17 @@
 """Score Dataset and Train IQA-Adapter in one graph on the real server: trained, cancelled, gone on with."""
 
-import asyncio
-import contextlib
 import copy
-import io
 import json
 import re
 import time
 import urllib.request
 from pathlib import Path
 
-import aiohttp
 import folder_paths
 import numpy as np
 import pytest
 import training_pictures
+from node_texts import shown_at_node
 from PIL import Image
 
 from comfyui_client import GraphRefused
@@ -46,26 +43,6 @@ GRAPH = {
     "plot": {"class_type": "PreviewImage", "inputs": {"images": ["train", 1]}},
 }
 SAMPLES = {"class_type": "PreviewImage", "inputs": {"images": ["train", 3]}}
-
-PICTURE, TEXT = b"\0\0\0\1", b"\0\0\0\3"  # first bytes of a message with a preview, with a node's progress text
-
-
-async def shown_at_node(server, graph, node):
-    """Texts and preview pictures that the node shows while the graph runs, and the outputs."""
-    said, pictures = [], []
-    async with aiohttp.ClientSession() as session, session.ws_connect(f"{server.address}/ws") as socket:
-        run = asyncio.create_task(asyncio.to_thread(server.outputs_of, graph))
-        while not run.done():
-            with contextlib.suppress(asyncio.TimeoutError):
-                message = await socket.receive(timeout=0.5)
-                if message.type is not aiohttp.WSMsgType.BINARY:
-                    continue
-                if message.data.startswith(TEXT):
-                    length = 8 + int.from_bytes(message.data[4:8], "big")
-                    said += [message.data[length:].decode()] if message.data[8:length].decode() == node else []
-                if message.data.startswith(PICTURE):
-                    pictures.append(Image.open(io.BytesIO(message.data[8:])))
-        return said, pictures, await run
 
 
 def opened(output, folder=None):
@@ -104,7 +81,7 @@ def test_an_adapter_is_trained_in_a_graph(server, pictures):
 
 def test_the_node_shows_samples_on_the_way_and_the_result_at_the_end(server, pictures):
     wanted = graph(pictures, "shown", steps=3) | {"samples": SAMPLES}
-    said, previews, outputs = asyncio.run(shown_at_node(server, wanted, "train"))
+    said, previews, outputs = shown_at_node(server, wanted, "train")
     second = next(number for number, text in enumerate(said) if re.match(r"step 2 of 3, loss .*, 0:\d\d left", text))
     assert said.index("preparing the pictures") < second  # between them stands what the user should know
     assert re.match(r"3 steps done, loss \d.*: .*shown.safetensors$", said[-1])
@@ -192,7 +169,7 @@ def test_pictures_without_caption_are_said_at_the_node(server, tmp_path):
     folder = training_pictures.write(tmp_path / "photos", 4)
     (folder / "02.txt").unlink()
     (folder / "00.tar").write_bytes(b"damaged")
-    said, _, outputs = asyncio.run(shown_at_node(server, graph(folder, "few", steps=1, sample_interval=0), "train"))
+    said, _, outputs = shown_at_node(server, graph(folder, "few", steps=1, sample_interval=0), "train")
     without = "1 of 4 pictures have no caption and are left out: 02.png: no 02.txt beside it."
     assert without in said and without in outputs["train"]["text"]
     assert "cannot be used and are left out: 00.tar is damaged" in outputs["score"]["text"][0]
