@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: setup demo test lint pictures benchmarks clean
+.PHONY: setup demo test lint pictures evaluate benchmarks clean
 
 setup: .venv/.ready
 
@@ -38,6 +38,10 @@ lint: setup
 # Of README.md and docs/, into docs/images/
 pictures: setup
 	$(VENV)/python iqa.py docs
+
+# The embedded models, in half an hour on two cores; goes on where it was, and ends with the path of the report
+evaluate: setup
+	$(VENV)/python iqa.py evaluate evaluation/plans/quickstart.yaml --report docs/evaluation
 
 benchmarks: setup
 	$(VENV)/python -m benchmarks.startup

@@ -6,9 +6,10 @@ Arguments are read before anything heavy is imported, so that ``--help`` and mis
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
@@ -19,9 +20,10 @@ DESCRIPTION = """Perceptual quality as a condition of text-to-image models.
   python iqa.py score photos/ tables/mos --import mos.csv --key file --columns mos:higher
   python iqa.py train photos/ tables/photos my_adapter --checkpoint sd_xl_base_1.0.safetensors
   python iqa.py convert released.bin models/iqa_adapter/topiq_laion.safetensors --metrics topiq_nr laion_aes
+  python iqa.py evaluate my_plan.yaml
   python iqa.py demo --prompt "a dotted blue heart on beige fabric"
 
-`score` and `train` share their work among processes under `accelerate launch iqa.py train ...` or
+`score`, `train` and `evaluate` share their work among processes under `accelerate launch iqa.py train ...` or
 `torchrun --nproc_per_node 8 iqa.py train ...`, and go on where they were when they are started again. ComfyUI is
 the one in COMFYUI_PATH, else the one that this pack is installed in, else a copy that is fetched once."""
 
@@ -31,8 +33,8 @@ folder of WebDataset .tar shards or Parquet files with pictures, or one of these
 LONGEST_WAIT = timedelta(hours=12)  # of a process that has done its share, for the others
 # Commands whose code is in the repository and not in an installed pack (.comfyignore)
 OF_THE_REPOSITORY = {"build": "quickstart/making", "docs": "documentation"}
-WORK = Path(".runtime/quickstart")  # of `build` and `evaluate`
-CARD_PICTURES = 256  # per cell, for the model card
+WORK = Path(".runtime/quickstart")  # of `build`
+EVALUATION = Path(".runtime/evaluation")  # of `evaluate`
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,7 +66,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     command(_train_arguments, _train_or_score, "train", "pictures and their table -> adapter")
     command(_convert_arguments, _convert, "convert", "any readable adapter file -> .safetensors that says what it is")
     command(_demo_arguments, _demo, "demo", "quality sweep and reference transfer on the embedded model")
-    command(_evaluate_arguments, _evaluate, "evaluate", "measure the embedded models, or the features of an IQA model")
+    command(_evaluate_arguments, _evaluate, "evaluate", "measure what adapters do to a base model: plan -> report")
+    command(_vote_arguments, _vote, "vote", "a page where people say which of two pictures is better")
     command(_docs_arguments, _docs, "docs", "make the pictures of README.md and docs/")
     command(_build_arguments, _build, "build", "make the embedded models from nothing (hours to days)")
     return parser.parse_args(arguments)
@@ -208,17 +211,39 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = """Without --features: measure the embedded models on held-out prompts and write the tables
-into the model card. With it: how well an IQA model's features tell distortions, and contents, apart."""
-    parser.add_argument("--pictures", type=int, default=CARD_PICTURES, help="per cell (default: %(default)s)")
-    parser.add_argument("--weights", type=Path, help="folder of the embedded models' weights (default: the pack's)")
-    parser.add_argument("--work", type=Path, default=WORK / "evaluation", help="keeps the pictures")
-    parser.add_argument("--no-card", action="store_true", help="print only")
-    parser.add_argument("--features", metavar="MODEL", help="IQA model whose features are examined")
-    parser.add_argument("--layer", default="", help="of --features: module path (default: the catalogue's)")
-    parser.add_argument("--pooling", default="", help="of --features: mean, max, mean+std or none")
-    parser.add_argument("--side", type=int, default=224, help="of --features: side of the patches in pixels")
-    parser.add_argument("--patches", type=int, default=4, help="of --features: patches per photo")
+    parser.description = """Carry out a plan: sample a base model with and without adapters at the same prompts and
+seeds, measure every picture, and write a report of the experiments that the plan names. The same command goes on where
+it was; pictures and scores are shared by experiments and plans. Plans that come with the pack, and every setting:
+evaluation/plans/."""
+    parser.add_argument(
+        "plan", type=Path, nargs="?", metavar="PLAN.yaml", help="what is evaluated (default: the embedded models)"
+    )
+    parser.add_argument(
+        "--work", type=Path, default=EVALUATION, help="keeps pictures and scores (default: %(default)s)"
+    )
+    parser.add_argument("--report", type=Path, metavar="FOLDER", help="of the report (default: WORK/reports/PLAN)")
+    parser.add_argument("--estimate", action="store_true", help="only say what it would take on one GPU, counted")
+
+
+def _vote_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = """Serve a page on this computer that shows pairs of pictures of the same prompt and seed, and
+asks which is better, without telling what made them: a score adapter at its highest, middle and lowest level, or the
+base model. Ctrl-C ends it with Bradley-Terry scores of all votes; the experiment `preference` of `iqa.py evaluate`
+shows them. Everybody goes on where he was."""
+    parser.add_argument(
+        "plan",
+        type=Path,
+        nargs="?",
+        metavar="PLAN.yaml",
+        help="whose pictures are judged (default: the embedded models)",
+    )
+    parser.add_argument("--adapter", default="", help="name in the plan (default: its first score adapter)")
+    parser.add_argument("--port", type=int, default=0, help="of the page (default: a free one)")
+    _work_argument(parser)
+
+
+def _work_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--work", type=Path, default=EVALUATION, help="keeps pictures, scores, votes (%(default)s)")
 
 
 def _build_arguments(parser: argparse.ArgumentParser) -> None:
@@ -237,7 +262,17 @@ a minute or two; run it when tests/unit/test_documentation.py says that a pictur
 
 
 def _train_or_score(options: argparse.Namespace) -> int:
-    """Start the process group, then ComfyUI on this process's device, then the command."""
+    training = options.command == "train"
+    with _processes("--fp32-vae" if training and (options.fp32_vae or options.recipe == "paper") else ""):
+        from iqa_adapter.quickstart.model import load_quickstart
+        from iqa_adapter.training.command_line import run
+
+        return run(options, {"quickstart": load_quickstart})
+
+
+@contextlib.contextmanager
+def _processes(argument: str = "") -> Iterator[None]:
+    """The process group, and ComfyUI on this process's device."""
     if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"):  # `accelerate launch --cpu`
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     import torch
@@ -245,13 +280,9 @@ def _train_or_score(options: argparse.Namespace) -> int:
 
     # Chooses the process's GPU, which ComfyUI then takes
     processes = PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_WAIT)
-    training = options.command == "train"
-    _start_comfyui(*(["--fp32-vae"] if training and (options.fp32_vae or options.recipe == "paper") else []))
-    from iqa_adapter.quickstart.model import load_quickstart
-    from iqa_adapter.training.command_line import run
-
+    _start_comfyui(*filter(None, [argument]))
     try:
-        return run(options, {"quickstart": load_quickstart})
+        yield
     finally:
         processes.destroy_process_group()
 
@@ -273,19 +304,15 @@ def _demo(options: argparse.Namespace) -> None:
     run(options, comfyui_runtime.serve, Client)
 
 
-def _evaluate(options: argparse.Namespace) -> None:
-    _start_comfyui()
-    if options.features:
-        from iqa_adapter.evaluation.content_agnostic import report
+def _evaluate(options: argparse.Namespace) -> int:
+    with _processes():
+        from iqa_adapter.evaluation.command_line import run
+        from iqa_adapter.quickstart.model import load_quickstart
 
-        print(report(options.features, options.layer, options.pooling, options.side, options.patches))
-        return
-    from iqa_adapter.evaluation.quickstart import evaluate, write_into_card
+        return run(options, {"quickstart": load_quickstart})
 
-    text = evaluate(options.weights, options.pictures, options.work)
-    print(text)
-    if not options.no_card:
-        write_into_card(text)
+
+_vote = _evaluate  # the command line tells them apart
 
 
 def _docs(options: argparse.Namespace) -> None:

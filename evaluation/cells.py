@@ -1,107 +1,140 @@
-"""The models under evaluation, the held-out prompts, and what can be read from their pictures.
+"""Pictures, each kept by the digest of all that made it, so that experiments and runs share them.
 
-Every cell of pictures is kept in the work folder and taken from there when the same weights are evaluated again.
+A picture is a PNG file, written whole or not at all, whose text says in JSON what made it. A run that was killed goes
+on with what is there; several processes and machines may fill one folder.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from ..adapter.tokens import QualityTokens
-from ..files import read_tensors, write_torch
-from ..quickstart.iqa import load_iqa
-from ..quickstart.model import BASE_WEIGHTS, load_quickstart
-from ..quickstart.reader import ATTRIBUTES, AttributeReader, labels, load_reader
-from ..quickstart.rendering import render_pictures
-from ..quickstart.sampling import CFG, SAMPLER, SCHEDULER, STEPS, BatchSampler
-from ..quickstart.world import HELD_OUT_SEEDS, HELD_OUT_THINGS, Scene, prompt, sample_scene
-from .measures import untrained_measures
+from ..files import shown, written_whole
+from ..pictures.picture import UnreadablePicture, read_picture
 
-SEEDS_PER_PROMPT = 8
+FACTS = "iqa_evaluation"  # text entry of the PNG
 
 
-@dataclass
-class Evaluation:
-    """The quickstart's models under evaluation, and the held-out prompts on which they are evaluated.
+@dataclass(frozen=True)
+class Condition:
+    """How the base model is changed for some pictures; without arguments it stays as it is.
 
-    Args:
-        weights: folder of the quickstart's weights.
-        pictures: per cell, a multiple of ``SEEDS_PER_PROMPT``.
-        work: keeps the cells.
+    Attributes:
+        adapter: name in the plan; empty for none.
+        strength: lambda.
+        start, end: part of the sampling in which the adapter acts, 0…1.
+        negative: of the unconditional rows: ``zero``, ``negated`` or ``percentile``, as in Quality Score Conditioning.
+        negative_strength: for ``negated`` the factor, for ``percentile`` the percentile.
+        tokens: uses only the first so many of the adapter's quality tokens; 0 uses all.
+        guide: IQA model by whose gradient the sampling is guided; empty for none.
+        scale: of that guidance.
     """
 
-    weights: Path
-    pictures: int
-    work: Path
+    adapter: str = ""
+    strength: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+    negative: str = "zero"
+    negative_strength: float = 0.5
+    tokens: int = 0
+    guide: str = ""
+    scale: float = 0.0
 
-    def __post_init__(self):
-        count = self.pictures // SEEDS_PER_PROMPT
-        first = HELD_OUT_SEEDS.start + 50_000
-        distinct = [sample_scene(first + i, HELD_OUT_THINGS, two_objects=0) for i in range(count)]
-        self.scenes = [scene for scene in distinct for _ in range(SEEDS_PER_PROMPT)]
-        self.clean, self.other_clean = (self._clean_scenes(HELD_OUT_SEEDS.start + i * 10**6) for i in (1, 2))
-        self.sample = BatchSampler(*load_quickstart(self.weights))
-        self.iqa, _ = load_iqa(self.weights)
-        self.reader, _ = load_reader(self.weights)
 
-    def cell(self, name: str, tokens: QualityTokens | None = None, strength: float = 1.0) -> torch.Tensor:
-        """Pictures of every prompt and seed under one quality, ``[N, 3, 64, 64]`` in 0…1.
+BASE = Condition()
 
-        Args:
-            name: of its file, which is kept apart by weights, sampling settings, tokens and strength as well.
-            tokens: one row per picture; None for the base model.
+
+@dataclass(frozen=True)
+class Levels:
+    """What is asked of a score adapter: percentiles of its technical and of its aesthetic metrics, 0…100."""
+
+    quality: float
+    aesthetics: float
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A picture that was put into the store as it is: a reference, a clean scene."""
+
+    digest: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A picture to be sampled.
+
+    Attributes:
+        prompt: number of the prompt in the plan.
+        seed: of its noise.
+        condition: see :class:`Condition`.
+        request: levels for a score adapter, a picture for a reference adapter, None without an adapter.
+    """
+
+    prompt: int
+    seed: int
+    condition: Condition = BASE
+    request: Levels | Kept | None = None
+
+
+class Store:
+    """A folder of pictures by digest."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def path(self, digest: str) -> Path:
+        return self.folder / digest[:2] / f"{digest}.png"
+
+    def __contains__(self, digest: str) -> bool:
+        return self.path(digest).is_file()
+
+    def write(self, digest: str, picture: torch.Tensor, facts: dict) -> None:
+        """Keep a picture ``[3, H, W]`` in 0…1 with eight bits, as ComfyUI saves it, and what made it."""
+        text = PngInfo()
+        text.add_text(FACTS, json.dumps(facts))
+        with written_whole(self.path(digest)) as temporary:
+            Image.fromarray(eight_bits(picture)).save(temporary, "PNG", pnginfo=text)
+
+    def keep(self, picture: torch.Tensor, facts: dict) -> Kept:
+        """Keep a picture ``[3, H, W]`` under the digest of its pixels."""
+        pixels = eight_bits(picture)
+        digest = digest_of({"pixels": hashlib.sha256(pixels.tobytes()).hexdigest(), "shape": pixels.shape})
+        if digest not in self:
+            self.write(digest, picture, facts)
+        return Kept(digest)
+
+    def read(self, digest: str) -> torch.Tensor:
+        """``[3, H, W]`` in 0…1.
+
+        Raises:
+            ValueError: the file is damaged; it is removed, so that the next run makes it again.
         """
-        key = hashlib.sha256((self.weights / BASE_WEIGHTS).read_bytes())
-        key.update(f"{STEPS} {CFG} {SAMPLER} {SCHEDULER}".encode())
-        if tokens is not None:
-            key.update(tokens.keys_values.numpy().tobytes() + str(strength).encode())
-        file = self.work / f"{name}_{self.pictures}_{key.hexdigest()[:12]}.pt"
-        if not file.exists():
-            prompts = [prompt(scene) for scene in self.scenes]
-            pictures = self.sample(prompts, range(len(prompts)), tokens, strength, name)
-            write_torch(file, pictures.half())
-        return read_tensors(file).content.float()
+        try:
+            return read_picture(self.path(digest)).movedim(-1, 0)
+        except UnreadablePicture as error:
+            self.path(digest).unlink(missing_ok=True)
+            raise ValueError(
+                f"{shown(self.path(digest))} was damaged and is removed; start the same command again."
+            ) from error
 
-    def _clean_scenes(self, first: int) -> torch.Tensor:
-        """A clean scene of every prompt and seed, ``[N, 3, 64, 64]``."""
-        return render_pictures([replace(scene, seed=first + i) for i, scene in enumerate(self.scenes)])
-
-    def measures(self, pictures: torch.Tensor) -> dict[str, float]:
-        """How near the pictures come to clean scenes, in measures that nothing was trained on; 0…1, 1 is best."""
-        return untrained_measures(pictures, self.clean, SEEDS_PER_PROMPT)
-
-    def read_as_asked(self, pictures: torch.Tensor) -> dict[str, float]:
-        """Share of pictures in which the reader finds the prompt's attribute."""
-        return agreement(read(self.reader, pictures), truth(self.scenes))
+    def facts(self, digest: str) -> dict:
+        """What made a picture."""
+        with Image.open(self.path(digest)) as image:
+            return json.loads(image.text[FACTS])
 
 
-def truth(scenes: list[Scene]) -> torch.Tensor:
-    """Class indices ``[N, 5]`` of the scenes' attributes."""
-    return torch.tensor([labels(scene) for scene in scenes])
+def digest_of(facts: object) -> str:
+    """SHA-256 of a JSON form, in hexadecimal."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-@torch.no_grad()
-def read(reader: AttributeReader, pictures: torch.Tensor) -> torch.Tensor:
-    """Class indices ``[N, 5]`` of the attributes that the reader finds."""
-    logits = reader(pictures)
-    return torch.stack([logits[name].argmax(1) for name in ATTRIBUTES], 1)
-
-
-def agreement(read: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
-    """Share of pictures in which each attribute is the same; both ``[N, 5]``."""
-    return dict(zip(ATTRIBUTES, (read == truth).float().mean(0).tolist(), strict=True))
-
-
-def mean(shares: dict[str, float]) -> float:
-    """Over all attributes."""
-    return float(np.mean(list(shares.values())))
-
-
-def listed(shares: dict[str, float]) -> str:
-    """One line: each attribute and its share."""
-    return ", ".join(f"{name.replace('_', ' ')} {share:.2f}" for name, share in shares.items())
+def eight_bits(picture: torch.Tensor) -> np.ndarray:
+    """``[3, H, W]`` in 0…1 -> uint8 ``[H, W, 3]``."""
+    return (picture.movedim(0, -1).clamp(0, 1) * 255).round().byte().numpy()

@@ -1,92 +1,123 @@
-"""Measures of pictures on which nothing here was trained.
+"""Measures of pictures by name: IQA models, formulas, what the quickstart's reader sees, activations, CLIP.
 
-Each one is the mean over the pictures of a prompt, beside the mean over clean scenes of the same prompt with other
-seeds, and counts as the closeness of the two: the smaller over the larger, 0…1, 1 is best. A distortion moves the
-figures up or down (noise raises the Laplacian's energy, blur lowers it; piqe calls blurred scenes good), so that only
-the distance from clean scenes measures quality. On 100 held-out prompts with eight scenes each, one distortion of one
-severity for each prompt, Spearman's rho with full-reference quality: sharpness 0.83, contrast 0.67, noise 0.78,
-blockiness 0.37, piqe 0.29.
-
-Pictures are ``[N, 3, H, W]`` in 0…1. Luma is ITU-R BT.601.
+=====================  ===============================================================================================
+name                   gives for each picture
+=====================  ===============================================================================================
+``topiq_nr``, …        the score of an IQA model of the catalogue
+``sharpness``, …       a number by formula, see :mod:`.formulas`
+``reader/…``           ``attributes`` (5 classes), ``distortion`` (class), ``severity`` (7), ``content`` (30 numbers)
+``features/MODEL``     activations of an IQA model's feature layer
+``clip/picture``       CLIP's embedding of the picture, of unit length
+=====================  ===============================================================================================
 """
 
 from __future__ import annotations
 
-import kornia
-import numpy as np
-import pyiqa
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
-from skimage.restoration import estimate_sigma
+from torch import Tensor
 
-JPEG_BLOCK = 8
-SMALLEST = 1e-6  # of the figures that are compared; below it all are alike
+from ..iqa_models import catalogue
+from ..iqa_models.features import read_layer
+from ..iqa_models.loading import IQAModel, load_iqa_model
+from ..iqa_models.scoring import score_images
+from ..quickstart.model import WEIGHTS
+from ..quickstart.reader import ATTRIBUTES, READER_WEIGHTS, load_reader
+from . import clip_score
+from .formulas import FORMULAS
 
-
-def sharpness(pictures: torch.Tensor) -> torch.Tensor:
-    """``[N]``: mean squared Laplacian of the luma."""
-    return kornia.filters.laplacian(_luma(pictures), 3).square().mean((1, 2, 3))
-
-
-def contrast(pictures: torch.Tensor) -> torch.Tensor:
-    """``[N]``: standard deviation of the luma (RMS contrast)."""
-    return _luma(pictures).flatten(1).std(1)
+READER = ("attributes", "distortion", "severity", "content")
 
 
-def noise(pictures: torch.Tensor) -> torch.Tensor:
-    """``[N]``: noise's sigma in grey levels, by the median of the diagonal wavelet coefficients.
+@dataclass(frozen=True)
+class Measure:
+    """Something that is measured of single pictures.
 
-    Donoho and Johnstone, *Ideal spatial adaptation by wavelet shrinkage* (Biometrika 1994), in scikit-image.
+    Attributes:
+        name: see the module's table.
+        identity: tells versions of it apart; scores are kept by it.
+        of: ``[N, 3, H, W]`` in 0…1 -> ``[N]`` or ``[N, D]``, NaN where there is no answer.
+        higher_is_better: None where neither is.
+        least_side: pixels that a picture must have.
     """
-    images = pictures.movedim(1, -1).numpy()
-    return torch.tensor([255 * estimate_sigma(image, channel_axis=-1, average_sigmas=True) for image in images])
+
+    name: str
+    identity: str
+    of: Callable[[Tensor], Tensor]
+    higher_is_better: bool | None = None
+    least_side: int = 1
 
 
-def blockiness(pictures: torch.Tensor) -> torch.Tensor:
-    """``[N]``: luma steps across the borders of 8×8 blocks over those inside, less 1, absolute.
-
-    After Wang, Sheikh and Bovik, *No-reference perceptual quality assessment of JPEG compressed images* (ICIP 2002).
-    """
-    luma, excess = _luma(pictures)[:, 0], []
-    for steps in (luma.diff(dim=2).abs().mean(1), luma.diff(dim=1).abs().mean(2)):
-        border = torch.arange(steps.shape[1]) % JPEG_BLOCK == JPEG_BLOCK - 1
-        excess.append(steps[:, border].mean(1) / steps[:, ~border].mean(1).clamp_min(1e-6) - 1)
-    return torch.stack(excess).mean(0).abs()
-
-
-def piqe(pictures: torch.Tensor) -> torch.Tensor:
-    """``[N]``, 0…100: Venkatanath et al., *Blind image quality evaluation using perception based
-    features* (NCC 2015), in pyiqa."""
-    metric = pyiqa.create_metric("piqe", device="cpu")
-    return torch.cat([metric(part).flatten() for part in pictures.split(64)])
-
-
-UNTRAINED = {"sharpness": sharpness, "contrast": contrast, "noise": noise, "blockiness": blockiness, "piqe": piqe}
-
-
-def closeness(name: str, pictures: torch.Tensor, clean: torch.Tensor, seeds: int) -> torch.Tensor:
-    """How near the mean of a measure over the pictures of a prompt is to that over clean scenes of the prompt.
+def find_measure(name: str, resize: str = "") -> Measure:
+    """The measure of a name, its model loaded.
 
     Args:
-        pictures, clean: ``[prompts · seeds, 3, H, W]``, prompt by prompt.
-        seeds: pictures of each prompt.
+        resize: how pictures are scaled before IQA models see them; empty for what the catalogue says.
 
-    Returns:
-        ``[prompts]``, 0…1, 1 is best.
+    Raises:
+        ValueError: unknown name, or a damaged file.
+        FileNotFoundError: weights are missing; the message says where they come from.
     """
-    means = (UNTRAINED[name](each).unflatten(0, (-1, seeds)).nanmean(1) for each in (pictures, clean))
-    value, expected = (mean.clamp_min(SMALLEST) for mean in means)
-    return (-(value / expected).log().abs()).exp()
+    kind, _, rest = name.partition("/")
+    if kind == "reader" and rest in READER:
+        return _reader(name, rest)
+    if kind == "features" and rest:
+        return _features(name, load_iqa_model(rest), resize)
+    if name == clip_score.NAME:
+        model = clip_score.load()
+        return Measure(name, f"{name} {model.digest}", model.embed_pictures)
+    if name in FORMULAS:
+        return Measure(name, name, FORMULAS[name])
+    return _metric(load_iqa_model(name), resize)
 
 
-def untrained_measures(pictures: torch.Tensor, clean: torch.Tensor, seeds: int) -> dict[str, float]:
-    """Closeness of each measure, mean over the prompts."""
-    return {name: float(np.nanmean(closeness(name, pictures, clean, seeds))) for name in UNTRAINED}
+def is_better_higher(name: str) -> bool:
+    """Direction of a metric by its name, without loading it; True for closeness to clean scenes."""
+    if name.startswith("clean/"):
+        return True
+    return catalogue.find(name).higher_is_better
 
 
-def gain(measured: float, base: float) -> float:
-    """Relative improvement over the base model, as the paper reports it; positive is better."""
-    return (measured - base) / base
+def _metric(model: IQAModel, resize: str) -> Measure:
+    entry = model.entry
+    chosen = resize or entry.resize
+
+    def score(pictures: Tensor) -> Tensor:
+        return score_images([model], pictures.movedim(1, -1), chosen, len(pictures)).values[:, 0]
+
+    needs = entry.minimum_side if chosen == "as is" else 1
+    return Measure(entry.name, _identity(model, chosen), score, entry.higher_is_better, needs)
 
 
-def _luma(pictures: torch.Tensor) -> torch.Tensor:
-    return kornia.color.rgb_to_grayscale(pictures)
+def _features(name: str, model: IQAModel, resize: str) -> Measure:
+    chosen = resize or model.entry.resize
+
+    def activations(pictures: Tensor) -> Tensor:
+        return read_layer(model, pictures.movedim(1, -1), "", "", chosen, len(pictures))[0]
+
+    return Measure(name, f"{name} {_identity(model, chosen)}", activations)
+
+
+def _identity(model: IQAModel, resize: str) -> str:
+    return " ".join([model.entry.name, resize, *(file.sha256() for file in model.files)])
+
+
+def _reader(name: str, what: str) -> Measure:
+    file = WEIGHTS / READER_WEIGHTS
+    reader, _ = load_reader(WEIGHTS)
+
+    @torch.no_grad()
+    def read(pictures: Tensor) -> Tensor:
+        if what == "content":
+            return reader.content(pictures)
+        seen = reader(pictures)
+        if what == "severity":
+            return seen["severity"]
+        if what == "distortion":
+            return seen["distortion"].argmax(1).float()
+        return torch.stack([seen[attribute].argmax(1) for attribute in ATTRIBUTES], 1).float()
+
+    return Measure(name, f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}", read, least_side=64)

@@ -8,10 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-import comfy.sd
-import folder_paths
 from safetensors import SafetensorError
 from tqdm import tqdm
 
@@ -19,8 +16,8 @@ from ..adapter.checkpoint import load_adapter
 from ..iqa_models.catalogue import DEFAULT_RESIZE
 from ..iqa_models.loading import load_iqa_model
 from ..pictures.reading import Found, find_pictures, left_out
+from .base_model import load_models
 from .checked_settings import parse_mapping
-from .encoder import Models
 from .import_scores import import_scores
 from .loop import TrainingDiverged
 from .memory import TrainingOutOfMemory, memory_errors
@@ -113,7 +110,7 @@ def _train(arguments: argparse.Namespace, embedded: Mapping[str, Callable[[], tu
     pictures, table = find_pictures(arguments.pictures), ScoredTable.read(arguments.table)
     initial = load_adapter(arguments.from_adapter) if arguments.from_adapter else None
     terminal.heed_signals()
-    models = _load_models(arguments.checkpoint, embedded)
+    models = load_models(arguments.checkpoint, embedded)
     settings = RunSettings.from_mapping(own_size(models.model) | given, origin)
     run = Run.named(arguments.name, settings, arguments.folder, anew=arguments.anew, initial=initial)
     terminal.steps = settings.training.steps
@@ -128,34 +125,6 @@ def _settings(arguments: argparse.Namespace) -> tuple[dict, str]:
         given, origin = parse_mapping(file.read_bytes(), file.name), f"{file.name} and --set"
     lines = "\n".join(entry.replace("=", ": ", 1) for entry in arguments.set)
     return RECIPES[arguments.recipe] | given | parse_mapping(lines, "--set"), origin
-
-
-def _load_models(checkpoint: str, embedded: Mapping[str, Callable[[], tuple]]) -> Models:
-    if checkpoint in embedded:
-        return Models(*embedded[checkpoint]())
-    path = folder_paths.get_full_path("checkpoints", checkpoint) or checkpoint
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f"There is no checkpoint {checkpoint} in models/checkpoints/ nor at that path; embedded is "
-            f"{', '.join(embedded)}."
-        )
-    embeddings = folder_paths.get_folder_paths("embeddings")
-    try:
-        with memory_errors("loading the checkpoint", "free some"):
-            model, clip, vae, *_ = comfy.sd.load_checkpoint_guess_config(path, embedding_directory=embeddings)
-    except TrainingOutOfMemory:
-        raise
-    except Exception as error:  # ComfyUI names no common class for what a wrong file can raise
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ValueError(
-            f"{path} is no checkpoint that ComfyUI can load ({reason}). Training needs a whole one, with UNet, text "
-            "encoder and VAE: of SD1.5, SD2, SDXL or a relative."
-        ) from error
-    vae = vae if getattr(vae, "first_stage_model", None) is not None else None  # ComfyUI gives an empty one
-    missing = [name for name, part in (("UNet", model), ("text encoder", clip), ("VAE", vae)) if part is None]
-    if missing:
-        raise ValueError(f"{path} has no {' and no '.join(missing)}; training needs a whole checkpoint.")
-    return Models(model, clip, vae)
 
 
 class _Terminal(Observer):

@@ -10,8 +10,7 @@ from scipy.stats import spearmanr
 
 from iqa_adapter.adapter.checkpoint import load_adapter
 from iqa_adapter.adapter.tokens import embed_features, embed_quality
-from iqa_adapter.evaluation import measures
-from iqa_adapter.evaluation.cells import Evaluation
+from iqa_adapter.evaluation.formulas import noise
 from iqa_adapter.files import WrongFile, write_tensors
 from iqa_adapter.nodes.quickstart import example_scene
 from iqa_adapter.pictures import distortions
@@ -25,6 +24,7 @@ from iqa_adapter.quickstart.making.reader import WarpAndGrain
 from iqa_adapter.quickstart.model import WEIGHTS, load_quickstart
 from iqa_adapter.quickstart.reader import load_reader
 from iqa_adapter.quickstart.rendering import render_pictures
+from iqa_adapter.quickstart.sampling import BatchSampler
 from iqa_adapter.quickstart.weights_file import read_weights
 from iqa_adapter.quickstart.world import prompt
 
@@ -91,30 +91,31 @@ def test_background_follows_the_prompt():
 
 
 @pytest.fixture(scope="module")
-def evaluation(tmp_path_factory):
-    """Two prompts with eight seeds each, and the models."""
-    return Evaluation(WEIGHTS, 16, tmp_path_factory.mktemp("cells"))
+def drawn():
+    """``(tokens, strength)`` -> pictures of two held-out prompts with eight seeds each."""
+    chosen = [scenes.sample_scene(scenes.HELD_OUT_SEEDS[50_000 + i], scenes.HELD_OUT_THINGS, 0) for i in range(2)]
+    prompts, sample = [prompt(scene) for scene in chosen for _ in range(8)], BatchSampler(*load_quickstart())
+    return lambda tokens, strength: sample(prompts, range(16), tokens, strength)
 
 
-def test_quality_follows_the_request(evaluation):
+def test_quality_follows_the_request(drawn):
     adapter = load_adapter(WEIGHTS / adapters.SCORE.file)
-    metrics = [*adapter.metadata.metrics]
+    metrics, (model, _) = [*adapter.metadata.metrics], iqa.load_iqa(WEIGHTS)
     means = []
     for level in (1, 99):
         request = torch.tensor([targets.sliders(metrics, level, 50)]).expand(16, -1)
-        pictures = evaluation.cell(f"quality_{level}", embed_quality(adapter, request), adapters.SCORE.strength)
-        means.append(iqa.quality(evaluation.iqa, pictures).mean().item())
+        means.append(iqa.quality(model, drawn(embed_quality(adapter, request), adapters.SCORE.strength)).mean().item())
     assert means[1] > means[0] + 0.1
 
 
-def test_noise_follows_the_reference(evaluation):
+def test_noise_follows_the_reference(drawn):
     """A noisy photograph makes the pictures noisier than a blurred one; neither was seen in training."""
-    adapter = load_adapter(WEIGHTS / adapters.REFERENCE.file)
+    adapter, (model, _) = load_adapter(WEIGHTS / adapters.REFERENCE.file), iqa.load_iqa(WEIGHTS)
     sigma = {}
     for kind in ("white_noise", "gaussian_blur"):
         reference = distortions.distort(photo("cat"), kind, 0.8, torch.Generator())
-        tokens = embed_features(adapter, iqa.features(evaluation.iqa, reference.expand(16, -1, -1, -1)))
-        sigma[kind] = measures.noise(evaluation.cell(kind, tokens, adapters.REFERENCE.strength)).mean().item()
+        tokens = embed_features(adapter, iqa.features(model, reference.expand(16, -1, -1, -1)))
+        sigma[kind] = noise(drawn(tokens, adapters.REFERENCE.strength)).mean().item()
     assert sigma["white_noise"] > 2 * sigma["gaussian_blur"]
 
 

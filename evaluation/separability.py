@@ -1,7 +1,5 @@
 """Do an IQA model's activations separate distortions rather than contents? (arXiv 2412.01794, reference adapters.)
 
-    python iqa.py evaluate --features quickstart_iqa --side 64
-
 The same distortions are applied to patches of photos, and a nearest-centroid classifier reads them from the features:
 the distortion of patches of a photo whose other patches it has not seen, and the photo of patches under a distortion
 it has not seen. Good references have a high first accuracy and a low second one.
@@ -16,7 +14,6 @@ import torch
 from torch import Tensor
 
 from ..iqa_models.features import extract_features
-from ..iqa_models.loading import load_iqa_model
 from ..pictures import distortions, photos
 from ..pictures.picture import read_picture
 
@@ -31,12 +28,6 @@ class Separability:
     distortion_chance: float
     content: float
     content_chance: float
-
-    def table(self, source: str) -> str:
-        rows = [("distortion, unseen photos", self.distortion, self.distortion_chance),
-                ("content, unseen distortions", self.content, self.content_chance)]  # fmt: skip
-        lines = [f"{source:<28}  recognised  by chance"]
-        return "\n".join(lines + [f"{name:<28}  {share:>10.1%}  {chance:>9.1%}" for name, share, chance in rows])
 
 
 def separability(features: Tensor, distortion: Tensor, content: Tensor) -> Separability:
@@ -95,13 +86,7 @@ def _patches(files, side: int, per_photo: int, rng: np.random.Generator) -> tupl
 
 
 def measure(model, layer: str = "", pooling: str = "", side: int = 224, per_photo: int = 4) -> tuple[str, Separability]:
-    """The report for one IQA model: where the features were taken, and their separability."""
+    """Where the features of an IQA model were taken, and their separability."""
     images, distortion, content = distorted_patches(side, per_photo)
     features = extract_features(model, images, layer, pooling)
     return features.source, separability(features.tensor, distortion, content)
-
-
-def report(name: str, layer: str, pooling: str, side: int, per_photo: int) -> str:
-    """The table of a metric by its name; see :func:`measure`."""
-    source, result = measure(load_iqa_model(name), layer, pooling, side, per_photo)
-    return result.table(source)
