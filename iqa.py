@@ -258,7 +258,13 @@ has done in the work folder and goes on from there when it is started again."""
 
 def _docs_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = """Make all pictures of README.md and docs/ into docs/images/, from the embedded models. Takes
-a minute or two; run it when tests/unit/test_documentation.py says that a picture is stale."""
+a minute or two; run it when tests/unit/test_documentation.py says that a picture is stale.
+
+With --workflows: build workflows in ComfyUI's front end, as documentation/workflows/ describes them, instead: both
+forms and the thumbnail of each, into workflows/. Needs Playwright and a Chromium."""
+    parser.add_argument(
+        "--workflows", nargs="*", metavar="NAME", help="make these workflows, or all of them, and no pictures"
+    )
 
 
 def _train_or_score(options: argparse.Namespace) -> int:
@@ -317,6 +323,14 @@ _vote = _evaluate  # the command line tells them apart
 
 def _docs(options: argparse.Namespace) -> None:
     _start_comfyui()
+    if options.workflows is not None:
+        import comfyui_runtime
+        from comfyui_client import Client
+        from iqa_adapter.documentation.workflow_files import make_workflows
+
+        example = comfyui_runtime.find_comfyui() / "input" / "example.png"
+        make_workflows(options.workflows, comfyui_runtime.serve, Client, example)
+        return
     from iqa_adapter.documentation.making import make
 
     make()
