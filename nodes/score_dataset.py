@@ -95,7 +95,7 @@ class IQAScoreDataset(io.ComfyNode):
         place = Path(folder_paths.get_output_directory()) / TABLES / name
         score_dataset(found, Scorer(models, resize, kind == ACTIVATIONS), place, progress=comfy.utils.ProgressBar)
         table = ScoredTable.read(place)
-        summary = f"{len(table.rows.keys)} of {len(found)} pictures: {table.contents}"
+        summary = f"{len(table.rows)} of {len(found)} pictures: {table.contents}"
         text = "\n".join([summary, *left_out(found), str(place)])
         return io.NodeOutput(str(place), summary, str(chosen), ui={"text": [text]})
 
