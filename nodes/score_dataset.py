@@ -102,7 +102,7 @@ class IQAScoreDataset(io.ComfyNode):
         score_dataset(found, scorer, place, progress=comfy.utils.ProgressBar, note=notes.append)
         WRITTEN.add(place)
         table = ScoredTable.read(place)
-        summary = f"{len(table.rows.keys)} of {len(found)} pictures: {table.contents}"
+        summary = f"{len(table.rows)} of {len(found)} pictures: {table.contents}"
         for note in notes:
             logging.info(note)
         text = "\n".join([summary, *notes, *left_out(found), str(place)])

@@ -5,13 +5,19 @@ The picture is a column of ``{bytes, path}``, or of bytes if its name is one of 
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import threading
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..files import shown
 from ..optional import needed
 from .captions import FIELDS, caption_of, caption_problem
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
 
 IMAGE_FIELDS = ("image", "img", "picture", "jpg", "png", "webp")
 _reading = threading.Lock()  # threads that read ahead ask for rows of the same group
@@ -58,34 +64,44 @@ def image_bytes(file: Path, row: int) -> bytes:
         ValueError: it is damaged, or has no bytes in this row.
     """
     with _reading:
-        starts = _starts(file, file.stat().st_mtime_ns)
-        group = max(number for number, start in enumerate(starts) if start <= row)
-        content = _group(file, file.stat().st_mtime_ns, group)[row - starts[group]].as_py()
+        time = file.stat().st_mtime_ns
+        opened = _opened(file, time)
+        group = bisect.bisect_right(opened.starts, row) - 1
+        content = _group(file, time, group)[row - opened.starts[group]].as_py()
     if content is None:
         raise ValueError("the row has no bytes of a picture, at most a path to it")
     return content
 
 
+class _Opened(NamedTuple):
+    """A file, mapped, with the first row of each row group."""
+
+    file: ParquetFile
+    starts: list[int]
+
+
 @lru_cache(maxsize=64)
-def _starts(file: Path, _time: int) -> list[int]:
-    """First row of each row group."""
-    import pyarrow.parquet
-
-    with pyarrow.parquet.ParquetFile(file) as table:
-        sizes = [table.metadata.row_group(number).num_rows for number in range(table.num_row_groups)]
-    return [sum(sizes[:number]) for number in range(len(sizes))]
-
-
-@lru_cache(maxsize=2)
-def _group(file: Path, _time: int, number: int):
-    """Column of bytes of a row group."""
+def _opened(file: Path, _time: int) -> _Opened:
     import pyarrow
-    import pyarrow.compute
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(file) as table:
-            column = table.read_row_group(number, columns=[image_column(table.schema_arrow)]).column(0)
+        table = pyarrow.parquet.ParquetFile(file, memory_map=True)
     except pyarrow.ArrowException as error:
+        raise ValueError(f"the Parquet file is damaged ({shown(error)})") from error
+    sizes = [table.metadata.row_group(number).num_rows for number in range(table.num_row_groups)]
+    return _Opened(table, [0, *itertools.accumulate(sizes[:-1])])
+
+
+@lru_cache(maxsize=4)
+def _group(file: Path, time: int, number: int):
+    """Column of bytes of a row group."""
+    import pyarrow
+    import pyarrow.compute
+
+    try:
+        table = _opened(file, time).file
+        column = table.read_row_group(number, columns=[image_column(table.schema_arrow)]).column(0)
+    except (OSError, pyarrow.ArrowException) as error:
         raise ValueError(f"the Parquet file is damaged ({shown(error)})") from error
     return pyarrow.compute.struct_field(column, "bytes") if pyarrow.types.is_struct(column.type) else column

@@ -18,12 +18,18 @@ TYPES = {str: ("string", "large_string"), int: ("int64", "int32"), float: ("doub
 ROOM = 2**24  # bytes that columns may unfold to, beside twice those of the file
 
 
-def read_columns(path: Path, kinds: Mapping[str, type], optional: Mapping[str, type] | None = None) -> list[np.ndarray]:
+def read_columns(
+    path: Path,
+    kinds: Mapping[str, type],
+    optional: Mapping[str, type] | None = None,
+    there: Mapping[str, type] | None = None,
+) -> list[np.ndarray]:
     """By name.
 
     Args:
         kinds: of what type each must be.
         optional: further ones, all of them or none, which earlier versions did not write.
+        there: further ones that the file must have; they are not read.
 
     Raises:
         WrongFile: the file is damaged, lacks one or has one of another type.
@@ -32,14 +38,17 @@ def read_columns(path: Path, kinds: Mapping[str, type], optional: Mapping[str, t
         import pyarrow
         import pyarrow.parquet as parquet
     try:
-        described = parquet.read_metadata(path)
-        check_unfolding(path, described)
-        if optional and set(optional) <= set(described.schema.to_arrow_schema().names):
-            kinds = {**kinds, **optional}
-        table = parquet.read_table(path, columns=list(kinds))
-        for name, kind in kinds.items():
-            if str(table[name].type) not in TYPES[kind] or table[name].null_count:
-                raise WrongFile(f"{shown(path)} has another type in its column {shown(name)}. Score these again.")
+        with parquet.ParquetFile(path) as file:
+            check_unfolding(path, file.metadata)
+            schema = file.schema_arrow
+            if optional and set(optional) <= set(schema.names):
+                kinds = {**kinds, **optional}
+            wrong = [name for name, kind in {**kinds, **(there or {})}.items()
+                     if str(schema.field(name).type) not in TYPES[kind]]  # fmt: skip
+            table = file.read(columns=list(kinds), use_threads=False)
+        wrong += [name for name in kinds if table[name].null_count]
+        if wrong:
+            raise WrongFile(f"{shown(path)} has another type in its column {shown(wrong[0])}. Score these again.")
         return [table[name].to_numpy() for name in kinds]
     except (pyarrow.ArrowException, OSError, LookupError) as error:
         raise WrongFile(

@@ -25,7 +25,7 @@ from ..pictures.distortions import distort_randomly
 from ..pictures.reading import Picture, captioned
 from .cache import SYNTAX, Cache, Tensors
 from .encoder import Encoder, Keys, Source
-from .matching import match
+from .matching import Matched, match
 from .reading_ahead import Reserve
 from .settings import DataSettings
 from .table import ScoredTable
@@ -58,13 +58,13 @@ class TrainingSet(Dataset):
         settings: how pictures become items.
         cache: folder for latents and embeddings; used if the settings say so.
         seed: of the variants.
-        known: gives digests of the pictures from an earlier time, see :func:`.identity.of_pictures`; what has not
-            changed since is not read again.
+        known: gives digests of the pictures from an earlier time, see :class:`.pictures_record.PicturesRecord`; what
+            has not changed since is not read again.
 
     Attributes:
         pictures: those with a caption and a row.
         notes: what the user should know about the others, and about renamed ones.
-        known: of all pictures what tells them apart, as far as it is known; in the main process only.
+        seen: they as they are now, as far as it is known; None in processes that are not the main one.
         values: their raw scores or activations, ``[pictures, m]``.
         mean, std: with which these are standardised, ``[m]``.
         metadata: what the quality input is.
@@ -86,17 +86,18 @@ class TrainingSet(Dataset):
     ):
         self.table, self.settings, self.seed = table, settings, seed
         self.variants = settings.variants if settings.drawn else 1
-        chosen, about_captions = captioned(pictures)
-        self._matched = match(pictures, chosen, table, known)
-        self.notes, self.known = [*about_captions, *self._matched.notes], self._matched.known
-        self.pictures, rows = _with_scores(self._matched.pictures, self._matched.rows, table, settings)
-        self.metadata, self.mean, self.std = _described(table, settings, len(rows))
-        self.values = _values(table, settings, rows)
-        self._scored_sizes = table.rows.sizes[rows]
+        about_captions = captioned(pictures)[1]
+        self._matched = _with_scores(match(pictures, table, known), table, settings)
+        self.notes = [*about_captions, *self._matched.notes]
+        self.pictures, self.seen = self._matched.pictures, self._matched.seen
+        self.metadata, self.mean, self.std = _described(table, settings, len(self.pictures))
+        self.values = _values(table, settings, self._matched.rows)
+        self._scored_sizes = table.rows.sizes[self._matched.rows]
         self._sizes = bucket_sizes(settings.resolution, settings.bucket_step) if settings.buckets else []
-        chosen = [nearest_bucket(height, width, self._sizes) for width, height in self._scored_sizes.tolist()
-                  if settings.buckets]  # fmt: skip
-        self.buckets = np.repeat(chosen, self.variants) if settings.buckets else None
+        self.buckets = None
+        if settings.buckets:
+            width, height = self._scored_sizes.numpy().T
+            self.buckets = np.repeat(nearest_bucket(height, width, self._sizes), self.variants)
         self.cache = Cache(cache if settings.cache else None)
         self._keys = encoder.keys if settings.cache else Keys()
 
@@ -220,7 +221,7 @@ def _described(table: ScoredTable, settings: DataSettings, count: int) -> tuple[
     return metadata, torch.tensor(mean), torch.tensor(std)
 
 
-def _values(table: ScoredTable, settings: DataSettings, rows: list[int]) -> Tensor:
+def _values(table: ScoredTable, settings: DataSettings, rows: np.ndarray) -> Tensor:
     """Raw scores of the chosen metrics, or activations, ``[pictures, m]``; NaN where there is none."""
     values = table.rows.values[rows]
     if settings.metrics and table.contents.kind == "score":
@@ -228,9 +229,7 @@ def _values(table: ScoredTable, settings: DataSettings, rows: list[int]) -> Tens
     return values
 
 
-def _with_scores(
-    pictures: list[Picture], rows: list[int], table: ScoredTable, settings: DataSettings
-) -> tuple[list[Picture], list[int]]:
+def _with_scores(matched: Matched, table: ScoredTable, settings: DataSettings) -> Matched:
     """Without the pictures for which an IQA model has no answer (NaN); says how many they are.
 
     Raises:
@@ -238,14 +237,14 @@ def _with_scores(
     """
     if table.contents.kind == "score":
         table.metrics(settings.metrics)  # refuses names that are no columns
-    there = _values(table, settings, rows).isfinite().all(1).tolist()
-    absent = [picture.key for picture, answered in zip(pictures, there, strict=True) if not answered]
-    if len(absent) == len(pictures):
-        raise ValueError(f"None of the {len(pictures)} pictures has a score in the table {table.folder}; all are NaN.")
-    if absent:
-        logging.warning(
-            "%d of %d pictures have no score (NaN) in the table %s and are left out, %s among them.",
-            len(absent), len(pictures), table.folder, absent[0],
-        )  # fmt: skip
-    kept = [(picture, row) for picture, row, answered in zip(pictures, rows, there, strict=True) if answered]
-    return [picture for picture, _ in kept], [row for _, row in kept]
+    is_there = _values(table, settings, matched.rows).isfinite().all(1).numpy()
+    count, absent = len(is_there), np.flatnonzero(~is_there)
+    if len(absent) == count:
+        raise ValueError(f"None of the {count} pictures has a score in the table {table.folder}; all are NaN.")
+    if not len(absent):
+        return matched
+    logging.warning(
+        "%d of %d pictures have no score (NaN) in the table %s and are left out, %s among them.",
+        len(absent), count, table.folder, matched.pictures[int(absent[0])].key,
+    )  # fmt: skip
+    return matched.take(np.flatnonzero(is_there))

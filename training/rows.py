@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +16,12 @@ from ..optional import needed
 from .columns import read_columns
 from .contents import Contents
 from .pictures_seen import SEEN, Seen
+from .stored import StoredKeys, StoredSeen, keys_in, seen_in
 
 COLUMNS = ("key", "width", "height", *SEEN)  # beside those of metrics
+OTHERS = {"key": str}  # that must be there, though they are read later
+THREADS = 8  # that read shards
+LARGE = 100_000  # rows
 
 
 @dataclass(frozen=True)
@@ -29,10 +35,13 @@ class Rows:
         seen: the pictures; empty where they are not known.
     """
 
-    keys: list[str]
+    keys: Sequence[str]
     sizes: Tensor
     values: Tensor
-    seen: Seen = field(default_factory=lambda: Seen.unknown(0))
+    seen: Seen | StoredSeen = field(default_factory=lambda: Seen.unknown(0))
+
+    def __len__(self) -> int:
+        return len(self.sizes)
 
     def write(self, folder: Path, number: int, contents: Contents) -> None:
         """Add a shard; it is there when it is complete."""
@@ -60,30 +69,44 @@ class Rows:
             FileNotFoundError: of activations, the file beside it.
             WrongFile: one is damaged, or not of such a table.
         """
-        metrics = dict.fromkeys(contents.models, float) if contents.kind == "score" else {}
-        kinds = {"key": str, "width": int, "height": int, **metrics}
-        keys, width, height, *found = read_columns(path, kinds, SEEN)
-        scores, seen = found[: len(metrics)], found[len(metrics) :]
-        keys = keys.tolist()
-        sizes = torch.from_numpy(np.stack([width, height], 1).astype(np.int64))
-        known = Seen.of_columns(*seen) if seen else Seen.unknown(len(keys))
-        if contents.kind == "score":
-            return cls(keys, sizes, torch.from_numpy(np.stack(scores, 1).astype(np.float32)), known)
-        content, _ = read_tensors(path.with_suffix(".safetensors"), mapped)
-        values = content.get("features") if isinstance(content, dict) else None
-        if not isinstance(values, Tensor) or values.ndim != 2 or len(values) != len(keys) or not values.numel():
-            raise WrongFile(f"{shown(path)} has no activations beside it, or not as many. Score these pictures again.")
-        return cls(keys, sizes, values, known)
+        sizes, values = read_numbers(path, contents, mapped)
+        (keys,) = read_columns(path, {"key": str})
+        return cls(keys.tolist(), sizes, values, seen_in(path, len(keys)))
 
     @classmethod
-    def joined(cls, parts: list[Rows]) -> Rows:
-        """One after the other."""
-        return cls(
-            [key for part in parts for key in part.keys],
-            torch.cat([part.sizes for part in parts]),
-            torch.cat([part.values for part in parts]),
-            Seen.joined([part.seen for part in parts]),
-        )
+    def read_all(cls, folder: Path, contents: Contents) -> Rows | None:
+        """All rows of a table; of a large one, keys and ``seen`` stay in the files until they are asked for.
+
+        Returns:
+            None for a table without any.
+
+        Raises:
+            FileNotFoundError, WrongFile: see :meth:`read`.
+        """
+        paths = shards(folder)
+        if not paths:
+            return None
+        with ThreadPoolExecutor(THREADS) as pool:
+            sizes, values = zip(*pool.map(lambda path: read_numbers(path, contents), paths), strict=True)
+        counts = [len(part) for part in sizes]
+        keys, seen = StoredKeys(paths, counts), StoredSeen(paths, counts)
+        if len(keys) < LARGE:
+            keys, seen = list(keys), seen.read()
+        return cls(keys, torch.cat(sizes), torch.cat(values), seen)
+
+
+def read_numbers(path: Path, contents: Contents, mapped: bool = True) -> tuple[Tensor, Tensor]:
+    """``sizes`` and ``values`` of a shard, see :class:`Rows`."""
+    metrics = dict.fromkeys(contents.models, float) if contents.kind == "score" else {}
+    width, height, *scores = read_columns(path, {"width": int, "height": int, **metrics}, there=OTHERS)
+    sizes = torch.from_numpy(np.stack([width, height], 1).astype(np.int64))
+    if contents.kind == "score":
+        return sizes, torch.from_numpy(np.stack(scores, 1).astype(np.float32))
+    content, _ = read_tensors(path.with_suffix(".safetensors"), mapped)
+    values = content.get("features") if isinstance(content, dict) else None
+    if not isinstance(values, Tensor) or values.ndim != 2 or len(values) != len(sizes) or not values.numel():
+        raise WrongFile(f"{shown(path)} has no activations beside it, or not as many. Score these pictures again.")
+    return sizes, values
 
 
 def shards(folder: Path) -> list[Path]:
@@ -104,7 +127,7 @@ def remove(shard: Path) -> None:
 
 def keys(folder: Path) -> set[str]:
     """Of the pictures that were scored."""
-    return {key for path in shards(folder) for key in read_columns(path, {"key": str})[0].tolist()}
+    return {key for path in shards(folder) for key in keys_in(path)}
 
 
 def unanswered(folder: Path) -> list[str]:

@@ -1,0 +1,142 @@
+"""``pictures.parquet`` of a run: which pictures and captions it learns from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..files import written_whole
+from ..optional import needed
+from ..pictures.found import captions, keys
+from ..pictures.reading import Picture
+from .columns import read_columns
+from .digests import Digests
+from .pictures_seen import AT_ONCE, SEEN, THREADS, Seen, digest, first_places, hashes
+
+PICTURES, FORMER = "pictures.parquet", "pictures.json"  # the latter was written by earlier versions
+BLOCK = 2**16  # rows that are written at once
+
+
+class PicturesRecord(Mapping[str, list]):
+    """Pictures with digests of caption and content.
+
+    As a mapping: key -> digest of the caption, offset, bytes, time of the file, digest of the content.
+
+    Args:
+        pictures: their keys: a set of pictures, or the keys themselves.
+        captions: digests of their captions.
+        seen: the pictures; all digests are known.
+    """
+
+    def __init__(self, pictures: Sequence[Picture] | Sequence[str], captions: Digests, seen: Seen):
+        self._pictures, self.captions, self.seen = pictures, captions, seen
+
+    @classmethod
+    def of(cls, pictures: Sequence[Picture], seen: Seen) -> PicturesRecord:
+        """Of pictures as they are now; those are read whose digest is not known.
+
+        Raises:
+            OSError: one cannot be read.
+        """
+        texts = [Digests.of([digest(caption.encode()) for caption in part]) for part in captions(pictures)]
+        contents = Digests(seen.digests.values.copy())
+        missing = np.flatnonzero(~contents.known).tolist()
+        with ThreadPoolExecutor(THREADS) as pool:
+            for start in range(0, len(missing), AT_ONCE):
+                part = missing[start : start + AT_ONCE]
+                found = pool.map(lambda number: digest(pictures[number].content()), part)
+                for number, text in zip(part, found, strict=True):
+                    contents[number] = text
+        return cls(pictures, Digests.joined(texts), Seen(seen.places, contents))
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for part in self._keys() for key in part)
+
+    def __getitem__(self, key: str) -> list:
+        place = np.searchsorted(self._hashes[self._order], hash(key))
+        if place == len(self) or self._hashes[number := int(self._order[place])] != hash(key):
+            raise KeyError(key)
+        size, offset, time = self.seen.places[number].tolist()
+        return [self.captions[number], offset, size, time, self.seen.digests[number]]
+
+    def different(self, before: PicturesRecord) -> list[str]:
+        """How many pictures are gone, new, changed, or have other captions, with the first of each."""
+        there = first_places(self._hashes, before._hashes)
+        both = np.flatnonzero(there >= 0)
+        was = there[both]
+        is_changed = (self.seen.digests.values[both] != before.seen.digests.values[was]).any(1)
+        is_other = (self.captions.values[both] != before.captions.values[was]).any(1)
+        groups = {
+            "gone": (before, np.flatnonzero(first_places(before._hashes, self._hashes) < 0)),
+            "new": (self, np.flatnonzero(there < 0)),
+            "changed": (self, both[is_changed]),
+            "with another caption": (self, both[is_other]),
+        }
+        return [f"pictures {what}: {len(numbers)}, the first is {record._first(numbers)}"
+                for what, (record, numbers) in groups.items() if len(numbers)]  # fmt: skip
+
+    def write(self, folder: Path) -> None:
+        """Into a run's folder."""
+        with needed("pyarrow"):
+            import pyarrow
+            import pyarrow.parquet as parquet
+        text, number = pyarrow.large_string(), pyarrow.int64()
+        kinds = {"key": text, "caption": text, **{name: number if kind is int else text for name, kind in SEEN.items()}}
+        schema, start = pyarrow.schema(kinds.items()), 0
+        with written_whole(folder / PICTURES) as temporary, parquet.ParquetWriter(temporary, schema) as file:
+            for part in self._keys():
+                chosen = np.arange(start, start + len(part))
+                columns = {"key": part, "caption": list(self.captions.take(chosen)), **self.seen.take(chosen).columns()}
+                file.write_table(pyarrow.table(columns, schema))
+                start += len(part)
+
+    @classmethod
+    def read(cls, folder: Path) -> PicturesRecord:
+        """Of the run in a folder; empty where there is none.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        path = folder / (PICTURES if (folder / PICTURES).is_file() else FORMER)
+        try:
+            if not path.is_file():
+                return cls([], Digests.unknown(0), Seen.unknown(0))
+            if path.name == FORMER:
+                return cls._of_mapping(json.loads(path.read_text(encoding="utf-8")))
+            names, texts, *seen = read_columns(path, {"key": str, "caption": str, **SEEN})
+            return cls(names.tolist(), Digests.of(texts.tolist()), Seen.of_columns(*seen))
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{path} is damaged; delete it and run.json to go on without comparing.") from error
+
+    @classmethod
+    def _of_mapping(cls, entries: dict[str, list]) -> PicturesRecord:
+        """As version 0.2.0 and earlier wrote it."""
+        texts, offsets, sizes, times, contents = zip(*entries.values(), strict=True) if entries else ([],) * 5
+        places = np.array([sizes, offsets, times], np.int64).T.reshape(-1, 3)
+        return cls(list(entries), Digests.of(texts), Seen(places, Digests.of(contents)))
+
+    @cached_property
+    def _hashes(self) -> np.ndarray:
+        return hashes(self._keys())
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        return np.argsort(self._hashes, kind="stable")
+
+    def _keys(self) -> Iterator[list[str]]:
+        if len(self) and isinstance(self._pictures[0], str):
+            return (self._pictures[start : start + BLOCK] for start in range(0, len(self), BLOCK))
+        return keys(self._pictures)
+
+    def _first(self, numbers: np.ndarray) -> str:
+        """The first key of some pictures."""
+        chosen = (self._pictures[number] for number in numbers.tolist())
+        return min(entry if isinstance(entry, str) else entry.key for entry in chosen)
