@@ -12,6 +12,7 @@ from .quickstart import IQAQuickstartModel, IQAQuickstartPicture
 from .reference import IQAMixFeatures, IQAReferenceEmbed, IQAReferenceFeatures
 from .score_dataset import IQAScoreDataset
 from .scoring import IQAScoreImages, IQASelectBest
+from .search import IQASearch
 from .simple import IQAQuality, IQAQualityFromPicture
 from .sweep import IQAImageGrid, IQAQualitySweep, IQAResponseCurve
 from .training import IQAAdapterTrain
@@ -35,6 +36,7 @@ NODES = [
     IQALoadFeatures,
     IQAReferenceEmbed,
     IQAGradientGuidance,
+    IQASearch,
     IQAQuickstartModel,
     IQAQuickstartPicture,
     IQAQuickstartTrainingPictures,
