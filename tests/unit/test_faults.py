@@ -20,6 +20,7 @@ from iqa_adapter.adapter.apply import apply_adapter
 from iqa_adapter.files import read_tensors, write_tensors
 from iqa_adapter.iqa_models import features, known_files, weights
 from iqa_adapter.training import cache, table, tracking, unreadable
+from iqa_adapter.training.pictures_record import PicturesRecord
 from iqa_adapter.training.record import RunRecord
 
 POSIX = pytest.mark.skipif(not limits_files, reason="no limit of a file's size, and no fork")
@@ -51,7 +52,8 @@ def append_losses(folder):
 
 
 def write_record(folder):
-    RunRecord({}, {}, {}, "", {f"{number}": ["", 0, 1, 2, "00"] for number in range(5000)}, "0").write(folder)
+    entries = {f"{number}": ["", 0, 1, 2, f"{number:032x}"] for number in range(5000)}
+    RunRecord({}, {}, {}, "", PicturesRecord._of_mapping(entries), "0").write(folder)
 
 
 WRITERS = {  # and the file that each writes
@@ -63,7 +65,7 @@ WRITERS = {  # and the file that each writes
     "rows": (lambda at, _: write_table(at), "000000.parquet"),
     "cache": (lambda at, _: cache.Cache(at).put(("a",), {"latent": NOISE}), "*/*.safetensors"),
     "losses": (lambda at, _: append_losses(at), "loss.jsonl"),
-    "record": (lambda at, _: write_record(at), "pictures.json"),
+    "record": (lambda at, _: write_record(at), "pictures.parquet"),
     "unreadable": (lambda at, _: unreadable.write(at, [f"{i}: damaged" for i in range(9999)], []), "unreadable.txt"),
 }  # fmt: skip
 
