@@ -15,6 +15,7 @@ from ..iqa_models.loading import IQAModel
 from ..iqa_models.score_text import comma_separated, meanings, table
 from ..iqa_models.scoring import Scores, score_images
 from ..quality.resize import AS_IS, RESIZES
+from ..training.names import check_prefix
 from .schema import IQAModelType, IQAScoresType, advanced, pictures, resize_input, schema, single
 
 
@@ -92,11 +93,13 @@ class IQAScoreImages(io.ComfyNode):
     ) -> io.NodeOutput:
         models = [*iqa_model, *model_2, *model_3, *model_4]
         resize, at_once = single(protocol, "resize"), single(batch_size, "batch_size")
+        prefix = single(csv, "csv").strip()
+        check_prefix(prefix)
         scores = score_images(models, pictures(images), resize, at_once)
         text = table(scores)
         shown = {"text": [text], "scores": [_finite(scores.by_metric())], "meanings": meanings(scores)}
-        if file := single(csv, "csv").strip():
-            shown["text"].append(f"written to {_write_csv(scores, file)}")
+        if prefix:
+            shown["text"].append(f"written to {_write_csv(scores, prefix)}")
         return io.NodeOutput(scores, scores.values[:, 0].tolist(), text, ui=shown)
 
 

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..files import shown
 from ..optional import needed
 from .captions import FIELDS, caption_of, caption_problem
+from .unfolding import check_unfolding, read_pieces, read_table
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 IMAGE_FIELDS = ("image", "img", "picture", "jpg", "png", "webp")
+PICTURES = 2**30  # bytes that the pictures of a row group may take beside twice the file: some are not compressed
 _reading = threading.Lock()  # threads that read ahead ask for rows of the same group
 
 
@@ -36,9 +38,11 @@ def pictures_in(file: Path) -> list[tuple[str, str | None, int, None, str]]:
         with pyarrow.parquet.ParquetFile(file) as table:
             if not image_column(table.schema_arrow):
                 return []
+            check_unfolding(file, table.metadata, PICTURES)
             fields = [name for name in table.schema_arrow.names if name in FIELDS]
-            rows = table.read(columns=fields).to_pylist() if fields else [{}] * table.metadata.num_rows
-    except (OSError, pyarrow.ArrowException) as error:
+            count = table.metadata.num_rows
+        rows = read_table(file, fields, PICTURES).to_pylist() if fields else [{}] * count
+    except (OSError, LookupError, pyarrow.ArrowException) as error:
         raise ValueError(f"is damaged or no Parquet ({shown(error)})") from error
     return [(f"{row:08d}", caption_of(entry), row, None, caption_problem(entry)) for row, entry in enumerate(rows)]
 
@@ -101,7 +105,8 @@ def _group(file: Path, time: int, number: int):
 
     try:
         table = _opened(file, time).file
-        column = table.read_row_group(number, columns=[image_column(table.schema_arrow)]).column(0)
-    except (OSError, pyarrow.ArrowException) as error:
+        most = 2 * file.stat().st_size + PICTURES
+        column = read_pieces(table, image_column(table.schema_arrow), file, most, 1, [number])
+    except (OSError, LookupError, pyarrow.ArrowException) as error:
         raise ValueError(f"the Parquet file is damaged ({shown(error)})") from error
     return pyarrow.compute.struct_field(column, "bytes") if pyarrow.types.is_struct(column.type) else column

@@ -38,7 +38,7 @@ class Cache:
         if self.folder is None:
             return False
         try:
-            return bool(read_tensors(self._path(parts)).content)
+            return bool(read_tensors(self._path(parts), mapped=True).content)
         except (OSError, ValueError):
             return False
 

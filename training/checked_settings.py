@@ -169,7 +169,10 @@ def make_settings(given: dict, origin: str, *classes: type[Checked]) -> list:
     known = [name for names in fields.values() for name in names]
     if unknown := [_shown(name) for name in given if name not in known]:
         raise ValueError(f"{origin}: unknown setting {', '.join(unknown)}; known are {', '.join(known)}.")
-    return [cls(**{name: given[name] for name in names if name in given}) for cls, names in fields.items()]
+    try:
+        return [cls(**{name: given[name] for name in names if name in given}) for cls, names in fields.items()]
+    except ValueError as error:
+        raise ValueError(f"{origin}: {error}") from error
 
 
 def to_help(title: str, cls: type[Checked]) -> str:

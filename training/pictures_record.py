@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import written_whole
+from ..files import parse_json, shown, written_whole
 from ..optional import needed
 from ..pictures.found import captions, keys
 from ..pictures.reading import Picture
@@ -19,7 +18,11 @@ from .digests import Digests
 from .pictures_seen import AT_ONCE, SEEN, THREADS, Seen, digest, first_places, hashes
 
 PICTURES, FORMER = "pictures.parquet", "pictures.json"  # the latter was written by earlier versions
+LARGEST = 2**32  # bytes of the latter; a picture takes about 200
 BLOCK = 2**16  # rows that are written at once
+
+
+_Entry = tuple[str, int, int, int, str]  # of pictures.json: caption, offset, bytes, time, content
 
 
 class PicturesRecord(Mapping[str, list]):
@@ -80,7 +83,7 @@ class PicturesRecord(Mapping[str, list]):
             "changed": (self, both[is_changed]),
             "with another caption": (self, both[is_other]),
         }
-        return [f"pictures {what}: {len(numbers)}, the first is {record._first(numbers)}"
+        return [f"pictures {what}: {len(numbers)}, the first is {shown(record._first(numbers))}"
                 for what, (record, numbers) in groups.items() if len(numbers)]  # fmt: skip
 
     def write(self, folder: Path) -> None:
@@ -110,14 +113,14 @@ class PicturesRecord(Mapping[str, list]):
             if not path.is_file():
                 return cls([], Digests.unknown(0), Seen.unknown(0))
             if path.name == FORMER:
-                return cls._of_mapping(json.loads(path.read_text(encoding="utf-8")))
+                return cls._of_mapping(parse_json(path.read_bytes(), dict[str, _Entry], path, most=LARGEST))
             names, texts, *seen = read_columns(path, {"key": str, "caption": str, **SEEN})
             return cls(names.tolist(), Digests.of(texts.tolist()), Seen.of_columns(*seen))
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(f"{path} is damaged; delete it and run.json to go on without comparing.") from error
+        except (ValueError, ArithmeticError, LookupError, TypeError) as error:
+            raise ValueError(f"{shown(path)} is damaged; delete it and run.json to go on without comparing.") from error
 
     @classmethod
-    def _of_mapping(cls, entries: dict[str, list]) -> PicturesRecord:
+    def _of_mapping(cls, entries: Mapping[str, Sequence]) -> PicturesRecord:
         """As version 0.2.0 and earlier wrote it."""
         texts, offsets, sizes, times, contents = zip(*entries.values(), strict=True) if entries else ([],) * 5
         places = np.array([sizes, offsets, times], np.int64).T.reshape(-1, 3)

@@ -14,11 +14,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import ConfigDict
+from typing_extensions import NotRequired, TypedDict
 
 from ..adapter.adapter import Adapter
-from ..files import write_json
+from ..files import read_json, shown, write_json
 from . import identity
 from .dataset import TrainingSet
 from .encoder import Models
@@ -111,10 +114,11 @@ class RunRecord:
             return None
         pictures = PicturesRecord.read(folder)
         try:
-            fields = json.loads((folder / RECORD).read_text(encoding="utf-8")) | {"pictures": pictures}
-            return cls(**{field.name: fields[field.name] for field in dataclasses.fields(cls)})
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ValueError(f"{folder / RECORD} is damaged; delete it to go on without comparing.") from error
+            return cls(**read_json(folder / RECORD, _Stored), pictures=pictures)
+        except ValueError as error:
+            raise ValueError(
+                f"{shown(folder / RECORD)} is damaged; delete it to go on without comparing. ({shown(error)})"
+            ) from error
 
     def check(self, before: RunRecord, folder: Path) -> None:
         """Compare with the record of the run that is to go on.
@@ -133,6 +137,26 @@ class RunRecord:
             raise ValueError(f"{folder} was trained {', '.join(found)}. {ADVICE}")
 
 
+class _Learnt(TypedDict):
+    """``data`` of a record; the rest is compared as it is."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    imported: NotRequired[dict[str, Any]]
+    weights: NotRequired[dict[str, Any]]
+    versions: NotRequired[dict[str, Any]]
+
+
+class _Stored(TypedDict):
+    """A record in a file."""
+
+    settings: dict[str, Any]
+    data: _Learnt
+    models: dict[str, str]
+    start: str
+    pack: str
+
+
 def _of_table(contents: Contents, metrics: Sequence[str]) -> dict:
     """How the scores were made, as far as the table says it."""
     known = _plain(dataclasses.asdict(contents))
@@ -147,13 +171,13 @@ def _different_settings(before: RunRecord, now: RunRecord) -> list[str]:
     if before.settings.get("buckets"):
         free = free - ORDER
     was = _plain(RunSettings.from_mapping({}, "the defaults").by_name()) | before.settings  # newer ones had defaults
-    return [f"{name} {was[name]!r}, now {value!r}" for name, value in now.settings.items()
+    return [f"{name} {shown(repr(was[name]))}, now {shown(repr(value))}" for name, value in now.settings.items()
             if name not in free and was[name] != value]  # fmt: skip
 
 
 def _different(was: dict, now: dict) -> list[str]:
     names = [name for name in [*was, *(name for name in now if name not in was)] if was.get(name) != now.get(name)]
-    texts = [TEXTS.get(name) or f"{name} {was.get(name)}, now {now.get(name)}" for name in names
+    texts = [TEXTS.get(name) or f"{shown(name)} {shown(was.get(name))}, now {shown(now.get(name))}" for name in names
              if name not in OF_METRICS]  # fmt: skip
     for name in OF_METRICS:
         texts += _different_making(name, was.get(name, {}), now.get(name, {}))

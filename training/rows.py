@@ -104,7 +104,8 @@ def read_numbers(path: Path, contents: Contents, mapped: bool = True) -> tuple[T
         return sizes, torch.from_numpy(np.stack(scores, 1).astype(np.float32))
     content, _ = read_tensors(path.with_suffix(".safetensors"), mapped)
     values = content.get("features") if isinstance(content, dict) else None
-    if not isinstance(values, Tensor) or values.ndim != 2 or len(values) != len(sizes) or not values.numel():
+    fits = isinstance(values, Tensor) and values.ndim == 2 and len(values) == len(sizes) and values.numel()
+    if not fits or not values.is_floating_point() or values.dtype.itemsize < 2:  # nothing computes with bytes
         raise WrongFile(f"{shown(path)} has no activations beside it, or not as many. Score these pictures again.")
     return sizes, values
 

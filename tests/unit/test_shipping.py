@@ -7,6 +7,7 @@ import sys
 from pathlib import PurePosixPath
 
 import pytest
+import scan
 from archive import ROOT, shipped
 from PIL import Image
 
@@ -129,3 +130,21 @@ def test_icon_and_banner_are_as_small_as_the_registry_wants_them(name):
     with Image.open(path) as picture:
         assert picture.width <= 800 and picture.height <= 400
     assert path.stat().st_size < 250_000
+
+
+def test_what_scanners_of_code_find_is_explained():
+    """Each pattern of high severity with each of its files stands in a table of docs/reliability.md."""
+    pytest.importorskip("bandit")
+    pytest.importorskip("nodesafe")
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    for pattern, file in sorted(scan.findings()):
+        assert any(f"`{pattern}`" in row and f"`{file}`" in row for row in rows), (
+            f"{pattern} in {file} is not explained"
+        )
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_no_file_adds_an_http_route(path):
+    text = (ROOT / path).read_text(encoding="utf-8")
+    assert not re.search(r"\.routes\b|\.add_(route|get|post|static)\b|\baiohttp\b", text)
