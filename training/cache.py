@@ -17,6 +17,7 @@ from ..files import read_tensors, remove_left_behind, shown, write_tensors
 
 Tensors = dict[str, Tensor]
 
+EXTRA = "extra."  # begins names of what text encoders give beside embeddings: masks, token numbers, a second text
 CHECKSUM = "crc32"  # in an entry's header: after a power failure a file may have its length, but zeros in it
 
 
@@ -154,7 +155,7 @@ def _cut(chunks: list[list[tuple]], empty: list[tuple], limit: int) -> list[list
 @torch.no_grad()
 def encode_text(clip: comfy.sd.CLIP, text: str, limit: int = 0) -> Tensors:
     """``text`` ``[tokens, width]`` and, where the encoder has one, ``pooled`` ``[P]``, as CLIPTextEncode makes them of
-    plain text.
+    plain text; other tensors (attention masks, token numbers, embeddings of a second encoder) by ``extra.NAME``.
 
     Args:
         limit: tokens after which the text is cut; 0 takes all of it.
@@ -162,15 +163,22 @@ def encode_text(clip: comfy.sd.CLIP, text: str, limit: int = 0) -> Tensors:
     tokens = cut_tokens(clip, text, limit) if limit else plain_tokens(clip, text)
     ((embedding, extra),) = clip.encode_from_tokens_scheduled(tokens)
     pooled = extra.get("pooled_output")
-    return {"text": embedding[0]} | ({} if pooled is None else {"pooled": pooled[0]})
+    others = {EXTRA + name: value for name, value in extra.items()
+              if name != "pooled_output" and isinstance(value, Tensor)}  # fmt: skip
+    return {"text": embedding[0]} | ({} if pooled is None else {"pooled": pooled[0]}) | others
 
 
 def encode_pictures(vae: comfy.sd.VAE, pixels: Tensor) -> Tensor:
-    """``[n, H, W, 3]`` -> most probable latents ``[n, C, h, w]``, as VAEEncode makes them, not yet scaled."""
+    """``[n, H, W, 3]`` -> most probable latents ``[n, C, h, w]`` (``[n, C, 1, h, w]`` of a VAE of videos), as VAEEncode
+    makes them, not yet scaled."""
     room = vae.memory_used_encode(pixels.movedim(-1, 1).shape, vae.vae_dtype)
     comfy.model_management.load_models_gpu([vae.patcher], memory_required=room)
     with torch.inference_mode():  # ComfyUI needs it for tiles, which it takes where memory is short
-        latents = vae.encode(pixels)  # the VAE is loaded: weights that moved in here could not be trained through
+        # a VAE of videos takes several pictures for frames of one
+        parts = pixels.split(1) if getattr(vae, "latent_dim", 2) == 3 else [pixels]
+        latents = torch.cat(
+            [vae.encode(part) for part in parts]
+        )  # the VAE is loaded: weights that moved in here could not be trained through
     return latents.clone()
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..adapter.metadata import Metadata
+from .cache import EXTRA
 from .reading_ahead import read_ahead
 from .settings import TrainingSettings
 
@@ -30,7 +31,7 @@ class Batch:
     """Items of one forward.
 
     Attributes:
-        latents, noise: ``[N, C, H, W]`` float32.
+        latents, noise: ``[N, C, H, W]`` float32, ``[N, C, 1, H, W]`` of models that know frames.
         quantiles: ``[N]`` place in the model's noise schedule, 0...1.
         quality: ``[N, m]`` float32.
         keep: ``[N, 1]`` 0 where the quality input is dropped, else 1.
@@ -71,11 +72,11 @@ class ItemStream:
     """Position -> item of the data set with its noise, noise level and drops.
 
     Args:
-        dataset: map-style; its finished items are mappings with ``latent`` ``[C, H, W]``, scaled by the model's latent
-            format, ``text`` ``[tokens, width]``, optionally ``pooled`` ``[P]``, ``quality`` ``[m]``, and optionally
-            ``size``: height, width, crop top, crop left, target height, target width in pixels (SDXL's size
-            conditioning). Where there is a ``deviation`` ``[C, H, W]``, every position draws its latent anew, around
-            ``latent``. If it has an attribute ``buckets``, ``[items]`` numbers of the groups of equal size, every
+        dataset: map-style; its finished items are mappings with ``latent`` ``[C, ..., H, W]``, scaled by the model's
+            latent format, ``text`` ``[tokens, width]``, optionally ``pooled`` ``[P]`` and ``extra.NAME``, ``quality``
+            ``[m]``, and optionally ``size``: height, width, crop top, crop left, target height, target width in pixels
+            (SDXL's size conditioning). Where there is a ``deviation`` of the latent's shape, every position draws its
+            latent anew. If it has an attribute ``buckets``, ``[items]`` numbers of the groups of equal size, every
             batch comes from one group; what a group lacks to whole batches is taken from it again. The order then
             depends on ``batch_size``, too.
         empty_text: ``text`` and ``pooled`` of the empty prompt.
@@ -107,7 +108,8 @@ class ItemStream:
         latent, settings = item["latent"].float(), self.settings
         noise = torch.randn(latent.shape, generator=generator)
         if settings.noise_offset:
-            noise += settings.noise_offset * torch.randn(len(latent), 1, 1, generator=generator)
+            each = len(latent), *[1] * (latent.ndim - 1)
+            noise += settings.noise_offset * torch.randn(each, generator=generator)
         if "deviation" in item:
             latent = latent + item["deviation"].float() * torch.randn(latent.shape, generator=generator)
         drop_both = drop < settings.both_drop
@@ -167,9 +169,9 @@ class ItemStream:
 
 
 def _conditioning(text: Mapping[str, Tensor], size) -> dict:
-    conditioning = {"cross_attn": text["text"][None]}
-    if text.get("pooled") is not None:
-        conditioning["pooled_output"] = text["pooled"][None]
+    pooled = text.get("pooled")
+    conditioning = {"cross_attn": text["text"][None], "pooled_output": None if pooled is None else pooled[None]}
+    conditioning |= {name.removeprefix(EXTRA): value for name, value in text.items() if name.startswith(EXTRA)}
     if size is not None:
         conditioning |= {name: float(value) for name, value in zip(SIZES, size, strict=True)}
     return conditioning

@@ -151,7 +151,7 @@ def test_names_outside_the_folder_are_refused(server, tiny, name):
     ("node", "inputs", "message"),
     [
         ("model", {"family": "SSD-1B"}, r"made for .*16 .* connected model is .*34"),
-        ("model", {"family": "DiT"}, "not a UNet with cross-attention"),
+        ("model", {"family": "DiT"}, r"made for .*16 .* connected model is Flux \(2 attention layers"),
         ("embed", {"targets": "topik=p5"}, "Unknown metric 'topik'.*Did you mean topiq_nr"),
         ("embed", {"targets": "topiq_nr=p120"}, r"outside 0\.\.\.100"),
         ("embed", {"targets": "topiq_nr=nan"}, "cannot be read"),

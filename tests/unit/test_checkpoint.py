@@ -252,5 +252,5 @@ class TestFit:
             layers.check_fit("it", shapes, found)
 
     def test_dit(self):
-        with pytest.raises(ValueError, match="is not a UNet with cross-attention.*Flux or SD3"):
+        with pytest.raises(ValueError, match="do not work with the connected model .Linear.*SDXL.*Flux.*Z-Image"):
             layers.sites(torch.nn.Linear(1, 1))
