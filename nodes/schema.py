@@ -88,6 +88,11 @@ def pictures(images: list[Tensor]) -> list[Tensor]:
     return [picture for batch in images for picture in batch]
 
 
+def latents_one_by_one(latents: Sequence[dict]) -> list[dict]:
+    """A LATENT for every latent of a list of LATENTs, in order."""
+    return [{"samples": samples[None]} for latent in latents for samples in latent["samples"]]
+
+
 def files_in(folder: str) -> list[str]:
     """Names of the files in a model folder, without those that are not UTF-8: nobody could print, log or send them."""
     names = folder_paths.get_filename_list(folder)

@@ -239,7 +239,7 @@ def test_nodes(models):
     assert result.ui == {
         "text": [table], "scores": [scores.by_metric()], "meanings": score_text.meanings(scores)
     }  # fmt: skip
-    (best,), indices = nodes.IQASelectBest.execute([images], [scores], [2], [""]).args
+    (best,), indices = nodes.IQASelectBest.execute([images], [scores], [2], [""]).args[:2]
     assert indices == sorted(range(4), key=lambda i: values[i])[:2]
     assert torch.equal(best, images[indices])
     with pytest.raises(ValueError, match="scores are of 4 images, but 3"):
