@@ -143,7 +143,8 @@ def _whole() -> list[bytes]:
     again, found = hostile_files.word("a") + b"h\x00", [b"]" * 5000 + b"a" * 4999, b")" + b"\x85" * 5000]
     found += [b"}q\x00" + again + b"s", b"]q\x00h\x00a", hostile_files.ORDERED + b"q\x00" + again + b"s"]
     found += [hostile_files.SCRIPT + b"q\x00}" + again + b"sb"]
-    for begin, two, end in ((b"}(", again, b"u"), (b"](", b"", b"e"), (b"", b"", b"\x86")):
+    script = (hostile_files.SCRIPT + b"}(", again, b"ub")  # of a TorchScript archive only modules are walked
+    for begin, two, end in ((b"}(", again, b"u"), (b"](", b"", b"e"), (b"", b"", b"\x86"), script, script):
         shared = GOOD + b"q\x00"
         for level in range(30):
             get = hostile_files.get(level)
