@@ -10,7 +10,7 @@ from torch import Tensor
 from .scaling import scale
 
 LARGEST_RATIO = 2.0  # of a bucket's longer side to its shorter one
-AT_ONCE = 2**18  # pictures whose ratios are compared together
+AT_ONCE = 2**15  # pictures whose ratios are compared together
 OTHER_CROP = (0.6, 0.9)  # sides of the other crop, as shares of the picture's
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -59,6 +60,21 @@ class Indexed(Sequence[Picture]):
         return (self.index.picture(row) for row in self.numbers.tolist())
 
 
+class Captions(Sequence[str]):
+    """Captions of pictures, each read when it is asked for."""
+
+    def __init__(self, pictures: Sequence[Picture]):
+        self._pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def __getitem__(self, place: int | slice) -> str | Captions:
+        if isinstance(place, slice):
+            return Captions(take(self._pictures, range(*place.indices(len(self)))))
+        return self._pictures[place].caption
+
+
 def take(pictures: Sequence[Picture], numbers: Sequence[int] | np.ndarray) -> Sequence[Picture]:
     """Those of some numbers, which ascend."""
     if isinstance(pictures, Indexed):
@@ -90,6 +106,19 @@ def in_shards(pictures: Sequence[Picture]) -> np.ndarray:
     known: dict[os.PathLike, int] = {}
     return np.array([known.setdefault(picture.file, len(known)) if picture.in_shard else -1 for picture in pictures],
                     np.int32)  # fmt: skip
+
+
+def shard_states(pictures: Sequence[Picture]) -> dict[Path, tuple[int, int]]:
+    """Bytes of the shards in which pictures lie, and the times of their last change in nanoseconds.
+
+    Raises:
+        OSError: one is not there.
+    """
+    if isinstance(pictures, Indexed):
+        index = pictures.index
+        return {index.root / shard.name: (shard.size, shard.time) for shard in index.shards}
+    states = {file: os.stat(file) for file in {picture.file for picture in pictures if picture.in_shard}}
+    return {file: (state.st_size, state.st_mtime_ns) for file, state in states.items()}
 
 
 def places(pictures: Sequence[Picture]) -> np.ndarray:

@@ -119,15 +119,16 @@ class Index:
         return Picture(key, caption, file, int(self.offset[row]), size if size >= 0 else None, uncaptioned)
 
     def column(self, name: str, numbers: np.ndarray, block: int) -> Iterator[list]:
-        """A column of texts of ascending rows, about ``block`` rows of the file at a time."""
+        """A column of texts of ascending rows, of at most ``block`` rows of the file at a time."""
+        groups = np.unique(numbers // GROUP)
+        rows = (groups[:, None] * GROUP + np.arange(GROUP, dtype=np.int32)).reshape(-1)
+        is_wanted = np.zeros(len(rows), bool)
+        is_wanted[np.searchsorted(rows, numbers)] = True
         start = 0
-        for batch in self._batches([name], block):
-            begin, end = np.searchsorted(numbers, (start, start + len(batch)))
-            column = batch.column(0)
-            if end - begin < len(batch):
-                column = column.take(_arrow(numbers[begin:end] - start))
+        for batch in self._batches([name], block, groups.tolist()):
+            part, column = is_wanted[start : start + len(batch)], batch.column(0)
             start += len(batch)
-            yield column.to_pylist()
+            yield (column if part.all() else column.filter(_arrow(part))).to_pylist()
 
     def places(self, numbers: np.ndarray) -> np.ndarray:
         """See :func:`.found.places`."""
@@ -151,13 +152,13 @@ class Index:
         texts["uncaptioned"] = [text or "" for text in texts["uncaptioned"]]
         return Rows(offset=self.offset[numbers].tolist(), size=self.size[numbers].tolist(), **texts)
 
-    def _batches(self, names: Sequence[str], block: int) -> Iterator:
+    def _batches(self, names: Sequence[str], block: int, groups: list[int] | None = None) -> Iterator:
         import pyarrow.parquet as parquet
 
         with parquet.ParquetFile(
             self.path, memory_map=True
         ) as file:  # the one that threads share has a place of its own
-            yield from file.iter_batches(block, columns=list(names), use_threads=False)
+            yield from file.iter_batches(block, groups, columns=list(names), use_threads=False)
 
     def _read_numbers(self) -> None:
         count, start = self._file.metadata.num_rows, 0

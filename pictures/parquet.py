@@ -78,7 +78,7 @@ def image_bytes(file: Path, row: int) -> bytes:
 
 
 class _Opened(NamedTuple):
-    """A file, mapped, with the first row of each row group."""
+    """A file, with the first row of each row group; not mapped, for it may be cut off while it is read."""
 
     file: ParquetFile
     starts: list[int]
@@ -90,7 +90,7 @@ def _opened(file: Path, _time: int) -> _Opened:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.ParquetFile(file, memory_map=True)
+        table = pyarrow.parquet.ParquetFile(file)
     except pyarrow.ArrowException as error:
         raise ValueError(f"the Parquet file is damaged ({shown(error)})") from error
     sizes = [table.metadata.row_group(number).num_rows for number in range(table.num_row_groups)]

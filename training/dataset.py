@@ -12,6 +12,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +21,18 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..adapter.metadata import Metadata
+from ..files import shown
 from ..pictures.cropping import bucket_sizes, centre_crop, nearest_bucket, other_crop, scale_to_cover
 from ..pictures.distortions import distort_randomly
-from ..pictures.reading import Picture, captioned
+from ..pictures.found import Captions, captions, shard_states, take
+from ..pictures.reading import Indexed, Picture, captioned
 from .cache import SYNTAX, Cache, Tensors
 from .encoder import Encoder, Keys, Source
 from .matching import Matched, match
+from .pictures_seen import hashes
 from .reading_ahead import Reserve
 from .settings import DataSettings
+from .stream import Unavailable
 from .table import ScoredTable
 
 
@@ -98,6 +103,7 @@ class TrainingSet(Dataset):
         if settings.buckets:
             width, height = self._scored_sizes.numpy().T
             self.buckets = np.repeat(nearest_bucket(height, width, self._sizes), self.variants)
+        self._shards, self._said = shard_states(self.pictures), set()  # the latter: of which something was said
         self.cache = Cache(cache if settings.cache else None)
         self._keys = encoder.keys if settings.cache else Keys()
 
@@ -113,10 +119,11 @@ class TrainingSet(Dataset):
             source = self.source(index)
         return Read(index, text, picture, source)
 
-    @property
-    def captions(self) -> list[str]:
-        """All of them, each once, in order."""
-        return sorted({picture.caption for picture in self.pictures})
+    @cached_property
+    def captions(self) -> Sequence[str]:
+        """All of them, each once, in the order of the pictures."""
+        _, first = np.unique(hashes(captions(self.pictures)), return_index=True)
+        return Captions(take(self.pictures, np.sort(first)))
 
     def caption(self, index: int) -> str:
         return self.pictures[index // self.variants].caption
@@ -130,6 +137,14 @@ class TrainingSet(Dataset):
         raw = picture["features"] if self.settings.drawn else self.values[index // self.variants]
         return self.standardise(raw.float())
 
+    def say_unavailable(self, error: Unavailable) -> None:
+        """Log it, once for each shard."""
+        shard, reason = error.args
+        if shard not in self._said:
+            self._said.add(shard)
+            logging.warning("%s cannot be read as it was when the run began (%s); other pictures come in the place of "
+                            "those that cannot be read.", shown(shard), shown(reason))  # fmt: skip
+
     def check(self) -> None:
         """Make sure that the pictures are those that were scored.
 
@@ -141,6 +156,18 @@ class TrainingSet(Dataset):
     def standardise(self, raw: Tensor) -> Tensor:
         """Raw scores or activations ``[..., m]`` -> quality input."""
         return (raw - self.mean) / self.std
+
+    @property
+    def parts(self) -> tuple:
+        """On what all of its entries together depend; empty for a small set, whose entries are soon looked up."""
+        if not isinstance(self.pictures, Indexed):
+            return ()
+        index, numbers = self.pictures.index, self.pictures.numbers
+        chosen = hashlib.blake2b(numbers, digest_size=16).hexdigest()
+        return "set", index.shards, len(index), chosen, self._keys, self.settings, self.seed, self._bucket_digest()
+
+    def _bucket_digest(self) -> str:
+        return "" if self.buckets is None else hashlib.blake2b(self.buckets, digest_size=16).hexdigest()
 
     def text_entry(self, caption: str) -> tuple:
         """Of the cache: on what an embedding depends."""
@@ -156,12 +183,18 @@ class TrainingSet(Dataset):
         """
         number, variant = divmod(index, self.variants)
         picture, settings = self.pictures[number], self.settings
-        state = picture.file.stat()
-        file = (picture.key, state.st_size, state.st_mtime_ns, picture.offset)
+        file = (picture.key, *self._state(picture), picture.offset)
         drawn = (variant, self.seed, settings.distortion_rate, settings.other_crop, self._keys.iqa)
         # by name where it is no default, so that caches of version 0.1.0 stay valid
         others = sorted({settings.interpolation, settings.latents} & {"bilinear", "sample"})
         return "picture", self._keys.vae, file, self.size(index), drawn if settings.drawn else (), *others
+
+    def _state(self, picture: Picture) -> tuple[int, int]:
+        """Bytes and time of a picture's file; of a shard those that it had when the set was made."""
+        if picture.in_shard:
+            return self._shards[picture.file]
+        state = picture.file.stat()
+        return state.st_size, state.st_mtime_ns
 
     def source(self, index: int, reserve: Reserve = lambda size: None) -> Source:
         """The picture of an item, decoded, scaled, perhaps distorted, and cropped.
@@ -170,15 +203,19 @@ class TrainingSet(Dataset):
             reserve: see :func:`.reading_ahead.read_ahead`.
 
         Raises:
-            ValueError: it cannot be read, or is another one than was scored.
+            ValueError: it cannot be read, or is another one than was scored; :class:`.stream.Unavailable` if that is
+                the fault of a shard.
         """
         number, variant = divmod(index, self.variants)
         picture, settings, size = self.pictures[number], self.settings, self.size(index)
-        pixels = picture.values(reserve)
-        height, width = pixels.shape[:2]
-        if self._scored_sizes[number].tolist() != [width, height]:
-            remedy = self.table.contents.remedy
-            raise ValueError(f"{picture.key} is no longer the picture that was scored; {remedy}.")
+        try:
+            pixels = picture.values(reserve)
+            height, width = pixels.shape[:2]
+            if self._scored_sizes[number].tolist() != [width, height]:
+                remedy = self.table.contents.remedy
+                raise ValueError(f"{picture.key} is no longer the picture that was scored; {remedy}.")
+        except ValueError as error:
+            raise Unavailable(str(picture.file), str(error)) if picture.in_shard else error from error
         pixels = scale_to_cover(pixels, size, settings.interpolation)
         generator = torch.Generator().manual_seed(_seed(self.seed, picture.key, variant))
         if settings.distortion_rate:

@@ -56,7 +56,8 @@ class Digests(Sequence[str]):
         return self.values[number].tobytes().hex() if self.values[number].any() else ""
 
     def __iter__(self) -> Iterator[str]:
-        return (self[number] for number in range(len(self)))
+        joined, known = self.values.tobytes().hex(), self.known.tolist()
+        return (joined[SIZE * number : SIZE * (number + 1)] if there else "" for number, there in enumerate(known))
 
     def __setitem__(self, number: int, text: str) -> None:
         self.values[number] = Digests.of([text]).values[0]

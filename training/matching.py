@@ -70,7 +70,7 @@ def match(pictures: Sequence[Picture], table: ScoredTable, known: Callable[[], M
 
     def look() -> tuple[np.ndarray, list[str], list[str]]:
         found = compare(pictures, table.rows.keys, table.rows.seen.read(), known())
-        rows = found.rows.astype(np.int32)
+        rows = found.rows
         replaced = np.array(found.replaced, np.int64)
         is_in_shard = in_shards(take(pictures, replaced)) >= 0
         changed, replaced = replaced[is_in_shard & has_caption[replaced]], replaced[~is_in_shard]

@@ -13,7 +13,7 @@ from ..files import parse_json, shown, written_whole
 from ..optional import needed
 from ..pictures.found import captions, keys
 from ..pictures.reading import Picture
-from .columns import read_columns
+from .columns import read_blocks
 from .digests import Digests
 from .pictures_seen import AT_ONCE, SEEN, THREADS, Seen, digest, first_places, hashes
 
@@ -31,12 +31,12 @@ class PicturesRecord(Mapping[str, list]):
     As a mapping: key -> digest of the caption, offset, bytes, time of the file, digest of the content.
 
     Args:
-        pictures: their keys: a set of pictures, or the keys themselves.
+        pictures: have the keys: a set of pictures, keys themselves, or the file of a record.
         captions: digests of their captions.
         seen: the pictures; all digests are known.
     """
 
-    def __init__(self, pictures: Sequence[Picture] | Sequence[str], captions: Digests, seen: Seen):
+    def __init__(self, pictures: Sequence[Picture] | Sequence[str] | Path, captions: Digests, seen: Seen):
         self._pictures, self.captions, self.seen = pictures, captions, seen
 
     @classmethod
@@ -114,14 +114,20 @@ class PicturesRecord(Mapping[str, list]):
                 return cls([], Digests.unknown(0), Seen.unknown(0))
             if path.name == FORMER:
                 return cls._of_mapping(parse_json(path.read_bytes(), dict[str, _Entry], path, most=LARGEST))
-            names, texts, *seen = read_columns(path, {"key": str, "caption": str, **SEEN})
-            return cls(names.tolist(), Digests.of(texts.tolist()), Seen.of_columns(*seen))
+            return cls._of_file(path)
         except (ValueError, ArithmeticError, LookupError, TypeError) as error:
             raise ValueError(f"{shown(path)} is damaged; delete it and run.json to go on without comparing.") from error
 
     @classmethod
+    def _of_file(cls, path: Path) -> PicturesRecord:
+        parts = read_blocks(path, {"caption": str, **SEEN}, BLOCK)
+        texts, *seen = zip(*parts, strict=True)
+        return cls(path, Digests.joined([Digests.of(part.tolist()) for part in texts]),
+                   Seen.joined([Seen.of_columns(*part) for part in zip(*seen, strict=True)]))  # fmt: skip
+
+    @classmethod
     def _of_mapping(cls, entries: Mapping[str, Sequence]) -> PicturesRecord:
-        """As version 0.2.0 and earlier wrote it."""
+        """Of ``pictures.json``."""
         texts, offsets, sizes, times, contents = zip(*entries.values(), strict=True) if entries else ([],) * 5
         places = np.array([sizes, offsets, times], np.int64).T.reshape(-1, 3)
         return cls(list(entries), Digests.of(texts), Seen(places, Digests.of(contents)))
@@ -135,11 +141,16 @@ class PicturesRecord(Mapping[str, list]):
         return np.argsort(self._hashes, kind="stable")
 
     def _keys(self) -> Iterator[list[str]]:
+        if isinstance(self._pictures, Path):
+            return (part.tolist() for (part,) in read_blocks(self._pictures, {"key": str}, BLOCK))
         if len(self) and isinstance(self._pictures[0], str):
-            return (self._pictures[start : start + BLOCK] for start in range(0, len(self), BLOCK))
+            return iter([self._pictures])
         return keys(self._pictures)
 
     def _first(self, numbers: np.ndarray) -> str:
         """The first key of some pictures."""
-        chosen = (self._pictures[number] for number in numbers.tolist())
-        return min(entry if isinstance(entry, str) else entry.key for entry in chosen)
+        chosen, start, least = set(numbers.tolist()), 0, []
+        for part in self._keys():
+            least += [min((key for place, key in enumerate(part, start) if place in chosen), default=None)]
+            start += len(part)
+        return min(key for key in least if key is not None)

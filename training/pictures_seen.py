@@ -136,10 +136,11 @@ def compare(
     here, there = hashes(keys_of(pictures)), hashes(blocks(keys))
     of_key = first_places(here, there)
     rows = of_key.copy()
-    by_key = np.flatnonzero(rows >= 0)
-    is_trusted = ~seen.digests.known[rows[by_key]]
-    is_trusted |= np.logical_and.reduce([seen.places[rows[by_key], part] == now.places[by_key, part]
-                                         for part in range(3)])  # fmt: skip
+    by_key = np.flatnonzero(rows >= 0).astype(np.int32)
+    is_trusted = np.ones(len(by_key), bool)
+    for part in range(3):  # bytes, offset, time
+        is_trusted &= seen.places[rows[by_key], part] == now.places[by_key, part]
+    is_trusted |= ~seen.digests.known[rows[by_key]]
     trusted = by_key[is_trusted]
     now.digests.values[trusted] = seen.digests.values[rows[trusted]]
     _look(pictures, by_key[~is_trusted].tolist(), now, known or {})
@@ -168,13 +169,13 @@ def hashes(parts: Iterable[Sequence[str]]) -> np.ndarray:
 
 
 def first_places(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """``[wanted]`` place of the first equal number in ``known``; -1 without one."""
+    """``[wanted]`` int32 place of the first equal number in ``known``; -1 without one."""
     if not len(known):
-        return np.full(len(wanted), -1, np.int64)
-    order = np.argsort(known, kind="stable")
-    at = np.searchsorted(known[order], wanted).clip(max=len(known) - 1)
-    found = order[at]
-    return np.where(known[found] == wanted, found, -1)
+        return np.full(len(wanted), -1, np.int32)
+    order = np.argsort(known, kind="stable").astype(np.int32)
+    found = order[np.searchsorted(known[order], wanted).clip(max=len(known) - 1).astype(np.int32)]
+    found[known[found] != wanted] = -1
+    return found
 
 
 def _find_renamed(

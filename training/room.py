@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 
 import comfy.sd
-import safetensors.torch
-import torch
 
 from ..files import shown
-from .cache import CHECKSUM, EXTRA, Tensors, cut_tokens, plain_tokens
+from .cache import EXTRA, Tensors, cut_tokens, plain_tokens
+from .cache_shards import OF_ROW
 from .dataset import TrainingSet
 
-BLOCK = 4096  # bytes, in which disks give out room
 COUNTED = 1000  # captions whose tokens are counted; of more, every n-th
 
 
@@ -76,7 +75,5 @@ def _short(size: int) -> str:
 
 
 def _on_disk(entry: Tensors, shapes: Mapping[str, Sequence[int]]) -> int:
-    """Bytes of an entry like another one, but for some shapes."""
-    tensors = {name: torch.zeros(tuple(shapes.get(name, x.shape)), dtype=x.dtype) for name, x in entry.items()}
-    size = len(safetensors.torch.save(tensors, {CHECKSUM: "0" * 8}))
-    return -(-size // BLOCK) * BLOCK
+    """Bytes of an entry like another one, but for some shapes, as a row of a shard."""
+    return OF_ROW + sum(math.prod(shapes.get(name, x.shape)) * x.dtype.itemsize for name, x in entry.items())

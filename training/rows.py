@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from .stored import StoredKeys, StoredSeen, keys_in, seen_in
 
 COLUMNS = ("key", "width", "height", *SEEN)  # beside those of metrics
 OTHERS = {"key": str}  # that must be there, though they are read later
-THREADS = 8  # that read shards
 LARGE = 100_000  # rows
+MERGED = 100  # shards that become one, where there are more
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Rows:
 
     Attributes:
         keys: of the pictures.
-        sizes: ``[rows, 2]`` width and height in pixels.
+        sizes: ``[rows, 2]`` width and height in pixels, int32.
         values: ``[rows, m]`` raw scores (float32) or activations (float16).
         seen: the pictures; empty where they are not known.
     """
@@ -86,8 +85,7 @@ class Rows:
         paths = shards(folder)
         if not paths:
             return None
-        with ThreadPoolExecutor(THREADS) as pool:
-            sizes, values = zip(*pool.map(lambda path: read_numbers(path, contents), paths), strict=True)
+        sizes, values = zip(*(read_numbers(path, contents) for path in paths), strict=True)
         counts = [len(part) for part in sizes]
         keys, seen = StoredKeys(paths, counts), StoredSeen(paths, counts)
         if len(keys) < LARGE:
@@ -99,7 +97,7 @@ def read_numbers(path: Path, contents: Contents, mapped: bool = True) -> tuple[T
     """``sizes`` and ``values`` of a shard, see :class:`Rows`."""
     metrics = dict.fromkeys(contents.models, float) if contents.kind == "score" else {}
     width, height, *scores = read_columns(path, {"width": int, "height": int, **metrics}, there=OTHERS)
-    sizes = torch.from_numpy(np.stack([width, height], 1).astype(np.int64))
+    sizes = torch.from_numpy(np.stack([width, height], 1).astype(np.int32))
     if contents.kind == "score":
         return sizes, torch.from_numpy(np.stack(scores, 1).astype(np.float32))
     content, _ = read_tensors(path.with_suffix(".safetensors"), mapped)
@@ -113,6 +111,25 @@ def read_numbers(path: Path, contents: Contents, mapped: bool = True) -> tuple[T
 def shards(folder: Path) -> list[Path]:
     """Complete shards of a table, in order."""
     return sorted(folder.glob("[0-9]*.parquet"))
+
+
+def merge(folder: Path, contents: Contents) -> None:
+    """Put many small shards of a table together, in order, so that millions of rows are some tens of files.
+
+    A process that is killed meanwhile leaves rows double at most, which are found when scoring goes on.
+    """
+    paths = shards(folder)
+    if len(paths) <= MERGED:
+        return
+    for start in range(0, len(paths), MERGED):
+        parts = [Rows.read(path, contents) for path in paths[start : start + MERGED]]
+        seen = [part.seen if len(part.seen) else Seen.unknown(len(part)) for part in parts]
+        keys = [key for part in parts for key in part.keys]
+        sizes, values = (torch.cat([getattr(part, name) for part in parts]) for name in ("sizes", "values"))
+        Rows(keys, sizes, values, Seen.joined(seen)).write(folder, next_number(folder), contents)
+        del parts  # of activations that are mapped
+        for path in paths[start : start + MERGED]:
+            remove(path)
 
 
 def next_number(folder: Path) -> int:

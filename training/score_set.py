@@ -32,7 +32,7 @@ from .pictures_seen import Seen, first_places, hashes, look
 from .processes import in_main, is_main, processes
 from .reading_ahead import MEMORY, READERS, Reserve, read_ahead
 from .refresh import refresh
-from .rows import next_number, unanswered
+from .rows import merge, next_number, unanswered
 from .table import Contents, Rows
 from .table_statistics import forget
 
@@ -84,8 +84,9 @@ def score_dataset(
         parts = dict(enumerate(_parts(pictures, left, shard_size), first))
         bar = progress(-(-len(scorer.models) * len(left) // group.num_processes))
         start = group.process_index * len(parts) // group.num_processes
-        for number, may_write in Work(folder / CLAIMS, list(parts), start).parts():
-            scorer.write_shard(parts[number], folder, number, bar, may_write)
+        with contextlib.closing(Work(folder / CLAIMS, list(parts), start).parts()) as work:
+            for number, may_write in work:
+                scorer.write_shard(parts[number], folder, number, bar, may_write)
         group.wait_for_everyone()
         in_main(lambda: _finish(pictures, folder, scorer))
     finally:
@@ -274,6 +275,7 @@ def _parts(pictures: Sequence[Picture], left: np.ndarray, size: int) -> list[Seq
 def _finish(pictures: Sequence[Picture], folder: Path, scorer: Scorer) -> None:
     """Statistics, and the list of what has no row in the table, or one without a score."""
     shutil.rmtree(folder / CLAIMS, ignore_errors=True)
+    merge(folder, Contents.read(folder))
     table.measure(folder)
     lines, left = unanswered(folder), []
     for picture in take(pictures, _left(pictures, folder)):
