@@ -203,8 +203,9 @@ SCENES = (
                 "IQAGradientGuidance", model=["base", 0], vae=["base", 2], iqa_model=["metric", 0], scale=4.0,
                 direction="better", start_percent=0.0, end_percent=0.8, every=1,
             ),
+            "record": node("IQAGuidanceRecord", record=["guided", 1], latent=["sampler", 0]),
         },
-        (("guided", "result"),),
+        (("guided", "result"), ("record",)),
     ),
     Scene(
         sampled("base")

@@ -5,7 +5,7 @@ from .compare import IQACompare
 from .conditioning import IQAConditioningQuality, IQAQualityEmbed
 from .distort import IQADistortImages
 from .features import IQALoadFeatures, IQASaveFeatures
-from .guidance import IQAGradientGuidance
+from .guidance import IQAGradientGuidance, IQAGuidanceRecord
 from .loaders import IQAAdapterLoader, IQAModelLoader
 from .quality_map import IQAQualityMap
 from .quickstart import IQAQuickstartModel, IQAQuickstartPicture
@@ -36,6 +36,7 @@ NODES = [
     IQALoadFeatures,
     IQAReferenceEmbed,
     IQAGradientGuidance,
+    IQAGuidanceRecord,
     IQASearch,
     IQAQuickstartModel,
     IQAQuickstartPicture,
