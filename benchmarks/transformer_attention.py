@@ -243,7 +243,7 @@ def _gained(candidate: Candidate, model: nn.Module, held: Scenes, seed: int) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder of pictures, checkpoints and weights")
-    parser.add_argument("--base-steps", type=int, default=1500)
+    parser.add_argument("--base-steps", type=int, default=1600)
     parser.add_argument("--steps", type=int, default=STEPS, help="of every candidate")
     parser.add_argument("--minutes", type=float, default=600.0, help="after which it stops to go on another time")
     options = parser.parse_args()
