@@ -265,6 +265,9 @@ forms and the thumbnail of each, into workflows/. Needs Playwright and a Chromiu
     parser.add_argument(
         "--workflows", nargs="*", metavar="NAME", help="make these workflows, or all of them, and no pictures"
     )
+    parser.add_argument(
+        "--keep-thumbnails", action="store_true", help="of --workflows: make the forms only, which takes seconds"
+    )
 
 
 def _train_or_score(options: argparse.Namespace) -> int:
@@ -329,7 +332,7 @@ def _docs(options: argparse.Namespace) -> None:
         from iqa_adapter.documentation.workflow_files import make_workflows
 
         example = comfyui_runtime.find_comfyui() / "input" / "example.png"
-        make_workflows(options.workflows, comfyui_runtime.serve, Client, example)
+        make_workflows(options.workflows, comfyui_runtime.serve, Client, example, not options.keep_thumbnails)
         return
     from iqa_adapter.documentation.making import make
 
