@@ -267,6 +267,9 @@ and a Chromium."""
     parser.add_argument(
         "--workflows", nargs="*", metavar="NAME", help="make these workflows, or all of them, and no pictures"
     )
+    parser.add_argument(
+        "--keep-thumbnails", action="store_true", help="of --workflows: make the forms only, which takes seconds"
+    )
     parser.add_argument("--nodes", nargs="*", metavar="NODE", help="picture these nodes, or all of them")
 
 
@@ -332,7 +335,7 @@ def _docs(options: argparse.Namespace) -> None:
         from iqa_adapter.documentation.workflow_files import make_workflows
 
         example = comfyui_runtime.find_comfyui() / "input" / "example.png"
-        make_workflows(options.workflows, comfyui_runtime.serve, Client, example)
+        make_workflows(options.workflows, comfyui_runtime.serve, Client, example, not options.keep_thumbnails)
         return
     if options.nodes is not None:
         import comfyui_runtime

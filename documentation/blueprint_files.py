@@ -15,6 +15,7 @@ from .workflow_page import Page
 
 FOLDER = Path(__file__).resolve().parent.parent / "subgraphs"
 PACK = "iqa-adapter"  # as the registry calls it
+SIZE = (340, 180)  # of the node, in pixels
 
 
 def modules() -> list[str]:
@@ -31,7 +32,7 @@ def make_blueprint(page: Page, module: str) -> None:
     made = page.build_blueprint(blueprint)
     (outside,), (inside,) = made["nodes"], made["subgraphs"]
     inside |= {"description": blueprint.description, "category": "IQA-Adapter"}
-    outside |= {"id": 1, "pos": [0, 0]}
+    outside |= {"id": 1, "pos": [0, 0], "size": list(SIZE)}
     content = {
         "revision": 0,
         "last_node_id": 1,

@@ -21,7 +21,7 @@ def with_quickstart(graph: Mapping[str, Mapping], changes: Mapping[str, Mapping]
 
     *Load Checkpoint* becomes *Quickstart Model*, whose latent replaces empty ones, *Load Image* a scene that it could
     have drawn; adapters, IQA models, prompts that it does not understand, the sampler's settings and sizes become those
-    of the quickstart.
+    of the quickstart. A graph without *Load Checkpoint* stays as it is.
 
     Args:
         graph: nodes by number.
@@ -31,7 +31,8 @@ def with_quickstart(graph: Mapping[str, Mapping], changes: Mapping[str, Mapping]
         ValueError: no node has one of the titles of ``changes``.
     """
     made = copy.deepcopy(dict(graph))
-    for number, node in made.items():
+    draws = any(node["class_type"] == "CheckpointLoaderSimple" for node in made.values())
+    for number, node in made.items() if draws else ():
         replace = RULES.get(node["class_type"])
         if replace is not None:
             replace(made, number, node)

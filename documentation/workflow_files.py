@@ -35,7 +35,9 @@ def described(name: str) -> Workflow:
     return importlib.import_module(f"{workflows.__name__}.{name}").WORKFLOW
 
 
-def make_workflows(chosen: list[str], serve: Callable, client_of: Callable, example: Path) -> None:
+def make_workflows(
+    chosen: list[str], serve: Callable, client_of: Callable, example: Path, thumbnails: bool = True
+) -> None:
     """Write both forms and the thumbnail of some workflows, and blueprints; or all.
 
     Args:
@@ -43,6 +45,7 @@ def make_workflows(chosen: list[str], serve: Callable, client_of: Callable, exam
         serve: starts ComfyUI, :func:`comfyui_runtime.serve`.
         client_of: :class:`comfyui_client.Client`.
         example: the picture that every ComfyUI comes with, which *Load Image* shows.
+        thumbnails: whether to make those, too.
 
     Raises:
         ValueError: there is no such workflow, or it cannot be laid out.
@@ -63,7 +66,7 @@ def make_workflows(chosen: list[str], serve: Callable, client_of: Callable, exam
             with open_page(address) as page:
                 _try_each(built, lambda name: _write_forms(page, name), failed)
                 _try_each(blueprints, lambda module: blueprint_files.make_blueprint(page, module), failed)
-            whole = [name for name in built if name not in failed]
+            whole = [name for name in built if thumbnails and name not in failed]
             _try_each(whole, lambda name: _write_thumbnail(client, name), failed)
     if failed:
         raise ValueError(f"Not made: {', '.join(failed)}.")
