@@ -238,12 +238,11 @@ def encode_pictures(vae: comfy.sd.VAE, pixels: Tensor) -> Tensor:
     makes them, not yet scaled."""
     room = vae.memory_used_encode(pixels.movedim(-1, 1).shape, vae.vae_dtype)
     comfy.model_management.load_models_gpu([vae.patcher], memory_required=room)
+    # a VAE of videos takes several pictures for frames of one
+    parts = pixels.split(1) if getattr(vae, "latent_dim", 2) == 3 else [pixels]
+    # it is loaded by now: weights that moved in here could not be trained through
     with torch.inference_mode():  # ComfyUI needs it for tiles, which it takes where memory is short
-        # a VAE of videos takes several pictures for frames of one
-        parts = pixels.split(1) if getattr(vae, "latent_dim", 2) == 3 else [pixels]
-        latents = torch.cat(
-            [vae.encode(part) for part in parts]
-        )  # the VAE is loaded: weights that moved in here could not be trained through
+        latents = torch.cat([vae.encode(part) for part in parts])
     return latents.clone()
 
 
