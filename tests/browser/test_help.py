@@ -39,8 +39,9 @@ LABELS = """types => Object.fromEntries(types.map(type => {
   return [type, { title: node.title, inputs: { ...slots(node.inputs ?? []), ...widgets },
                   outputs: (node.outputs ?? []).map(slot => slot.label ?? slot.localized_name) }];
 }))"""
-IN_COLUMNS = """async types => {  // titles only: each node begins 40 pixels below the one before
+IN_COLUMNS = """async types => {  // titles only: each node begins 50 pixels below the one before
   app.graph.clear();
+  app.graph.last_node_id = 1000;  // the front end of 0.3.75 keeps places and sizes of numbers that it had before
   types.forEach((type, place) => {
     const node = LiteGraph.createNode(type);
     node.pos = [420 + 480 * Math.floor(place / 12), 160 + 50 * (place % 12)];
