@@ -186,7 +186,8 @@ MODELS = [
         lambda rng: safetensors_file(rng, good.QUICKSTART, {"quickstart": {"steps": 1}}), read_weights, is_safetensors,
     ),
     Parser(
-        "cache entry", cache.Cache(Path())._path(cache._digest(good.ENTRY)).as_posix(), lambda rng: good.cache_entry(rng),
+        "cache entry", cache.Cache(Path())._path(cache._digest(good.ENTRY)).as_posix(),
+        lambda rng: good.cache_entry(rng),
         lambda path: cache.Cache(path.parents[1]).get(good.ENTRY), is_safetensors, never_raises=True,
     ),
 ]  # fmt: skip
