@@ -207,7 +207,7 @@ class _Shard:
         self._header = len(self._described(self._capacity))
         self._stack = contextlib.ExitStack()
         temporary = self._stack.enter_context(written_whole(folder / f"{uuid.uuid4().hex}.safetensors"))
-        self._file = self._stack.enter_context(temporary.open("r+b"))
+        self._file = self._stack.enter_context(temporary.open("w+b"))
 
     def add(self, entry: Mapping[str, Tensor]) -> bool:
         """Whether it is full with this one."""
