@@ -50,7 +50,10 @@ PLACE = """async ([numbers, place, folder]) => {
   let x = left;
   for (const node of nodes) {
     for (const widget of node.widgets ?? [])
-      if (typeof widget.value === "string") widget.value = widget.value.replaceAll(folder, "ComfyUI");
+      if (typeof widget.value === "string") {
+        widget.value = widget.value.replaceAll(folder, "ComfyUI");
+        if (widget.element) widget.element.value = widget.value;  // what the node said while it ran
+      }
     const [width, height] = node.computeSize();
     const least = node === nodes[0] ? [0, 0] : [300, 330];
     const tall = Math.max(least[1], height, node.imgs ? node.size[1] : 0);
@@ -62,6 +65,8 @@ PLACE = """async ([numbers, place, folder]) => {
   app.canvas.ds.scale = 1;
   app.canvas.ds.offset = [200 - left, 200 - 20000];
   app.canvas.setDirty(true, true);
+  const shown = nodes.flatMap(node => node.imgs ?? []);
+  await Promise.all(shown.map(picture => picture.decode().catch(() => {})));
   await new Promise(done => setTimeout(done, 800));
   const canvas = app.canvas.canvas.getBoundingClientRect();
   return {
@@ -261,7 +266,7 @@ def _wait(page, client, count: int) -> None:
             error = dict(failed[-1]["status"]["messages"])["execution_error"]
             raise ValueError(f"{error['node_type']}: {error['exception_message']}")
         if len(history) >= count and all(run["status"]["completed"] for run in history.values()):
-            page.wait_for_timeout(1500)  # pictures arrive
+            page.wait_for_timeout(3000)  # pictures arrive
             return
         page.wait_for_timeout(200)
     raise ValueError("A graph took longer than five minutes.")
