@@ -4,6 +4,7 @@ Workflows for checkpoints run with the quickstart in place of checkpoint, adapte
 """
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -43,7 +44,8 @@ def example(server):
 
 
 def test_every_workflow_is_described_and_tested():
-    assert names() == NAMES == sorted([*RESULT, "score_photo", "train_reference_adapter", "train_score_adapter"])
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("*.py"))
+    assert names() == NAMES and [name for name in NAMES if f'"{name}"' not in tests] == []
 
 
 @pytest.mark.parametrize("name", RESULT)
