@@ -54,38 +54,23 @@ def test_the_left_half_is_the_better_one(server):
 
 
 def test_the_second_pass_enlarges_and_improves(server):
+    """Apart from each other: the quickstart draws well at its own size only."""
+    few = {title: {"steps": 1} for title in ("First_pass", "Second_pass_at_quality_99")}
+    enlarged = Run(server, changed(graph_of("upscale_with_quality"), Upscale_Latent_By={"scale_by": 1.5}, **few))
+    assert enlarged.pictures("Save the picture").shape[1:3] == (96, 96)
     done = run(server, "upscale_with_quality")
-    before, after = (done.pictures("Before and After", key) for key in ("a_images", "b_images"))
-    assert after.shape == before.shape
-    assert quality(after)[0] > quality(before)[0]
+    before, after = (quality(done.pictures("Before and After", key))[0] for key in ("a_images", "b_images"))
+    assert after > before + 0.2, (before, after)
 
 
 def test_the_map_finds_the_blurred_part_which_is_redrawn(server):
-    """The left half is blurred by a node in between; the mask is to lie there, and the rest of the photo to stay."""
-    graph = changed(graph_of("repair_the_worst_part"), Quality_Map={"share": 0.4}, Your_photo=CLEAN)
-    number = {node["_meta"]["title"]: number for number, node in graph.items()}
-    photo = number["To the model's size"]
-    for node in graph.values():
-        node["inputs"] |= {name: ["blurred", 0] for name, value in node["inputs"].items() if value == [photo, 0]}
-    masks = {"whole": {"value": 0.0, "width": 64, "height": 64}, "half": {"value": 1.0, "width": 32, "height": 64}}
-    graph |= {
-        name: {"class_type": "SolidMask", "inputs": inputs, "_meta": {"title": name}} for name, inputs in masks.items()
-    }
-    graph["left"] = {
-        "class_type": "MaskComposite",
-        "inputs": {"destination": ["whole", 0], "source": ["half", 0], "x": 0, "y": 0, "operation": "add"},
-        "_meta": {"title": "left"},
-    }
-    graph["blurred"] = {
-        "class_type": "IQADistortImages",
-        "inputs": {"images": [photo, 0], "kind": "blur", "severity": 0.8, "seed": 0, "mask": ["left", 0]},
-        "_meta": {"title": "blurred"},
-    }
-    done = Run(server, graph)
+    """The lower half of the photo is blurred: the mask is to lie there, and the rest of the photo to stay."""
+    done = run(server, "repair_the_worst_part")
     before, after = (done.pictures("Before and After", key)[0] for key in ("a_images", "b_images"))
-    changed_pixels = ((before - after).abs().amax(-1) > 0.02).float()
-    assert changed_pixels[:, :32].sum() > 4 * changed_pixels[:, 32:].sum()
-    assert roughness(after[:, :32]) > 1.2 * roughness(before[:, :32])
+    redrawn = ((before - after).abs().amax(-1) > 0.02).float()
+    half = len(before) // 2
+    assert redrawn[half:].sum() > 4 * redrawn[:half].sum()
+    assert roughness(after[half:]) > 1.2 * roughness(before[half:])
 
 
 def test_guidance_and_adapter_raise_the_score(server):
