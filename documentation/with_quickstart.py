@@ -16,7 +16,9 @@ ADAPTER_NODES = {"IQAQuality": SCORE, "IQAQualityFromPicture": REFERENCE}
 FOR_REFERENCES = ("IQAReferenceEmbed", "IQAReferenceFeatures")  # nodes that want a reference adapter
 
 
-def with_quickstart(graph: Mapping[str, Mapping], changes: Mapping[str, Mapping] | None = None) -> dict:
+def with_quickstart(
+    graph: Mapping[str, Mapping], changes: Mapping[str, Mapping] | None = None, blurred_below: str = ""
+) -> dict:
     """A copy of a graph in API format in which the quickstart draws and judges.
 
     *Load Checkpoint* becomes *Quickstart Model*, whose latent replaces empty ones, *Load Image* a scene that it could
@@ -26,9 +28,10 @@ def with_quickstart(graph: Mapping[str, Mapping], changes: Mapping[str, Mapping]
     Args:
         graph: nodes by number.
         changes: further inputs by titles of nodes, after that: ``{"KSampler": {"denoise": 0.5}}``.
+        blurred_below: title of the node whose picture is blurred in its lower half before others get it.
 
     Raises:
-        ValueError: no node has one of the titles of ``changes``.
+        ValueError: no node has one of these titles.
     """
     made = copy.deepcopy(dict(graph))
     draws = any(node["class_type"] == "CheckpointLoaderSimple" for node in made.values())
@@ -37,12 +40,34 @@ def with_quickstart(graph: Mapping[str, Mapping], changes: Mapping[str, Mapping]
         if replace is not None:
             replace(made, number, node)
     for title, inputs in (changes or {}).items():
-        named = [node for node in made.values() if node["_meta"]["title"] == title]
-        if not named:
-            raise ValueError(f"No node is called {title!r}.")
-        for node in named:
-            node["inputs"].update(inputs)
+        for number in _titled(made, title):
+            made[number]["inputs"].update(inputs)
+    if blurred_below:
+        _blur_below(made, _titled(made, blurred_below)[0])
     return made
+
+
+def _titled(graph: dict, title: str) -> list[str]:
+    """Numbers of the nodes with a title."""
+    named = [number for number, node in graph.items() if node["_meta"]["title"] == title]
+    if not named:
+        raise ValueError(f"No node is called {title!r}.")
+    return named
+
+
+def _blur_below(graph: dict, number: str) -> None:
+    """Put *Distort Images* behind a picture of the quickstart's size, for its lower half."""
+    for node in graph.values():
+        node["inputs"] |= {name: ["blur", 0] for name, value in node["inputs"].items() if value == [number, 0]}
+    parts = {"whole": {"value": 0.0, "height": SIZE}, "half": {"value": 1.0, "height": SIZE // 2}}
+    for name, inputs in parts.items():
+        graph[name] = {"class_type": "SolidMask", "inputs": {"width": SIZE, **inputs}}
+    placed = {"destination": ["whole", 0], "source": ["half", 0], "x": 0, "y": SIZE // 2, "operation": "add"}
+    graph["below"] = {"class_type": "MaskComposite", "inputs": placed}
+    blur = {"images": [number, 0], "kind": "blur", "severity": 0.8, "seed": 0, "mask": ["below", 0]}
+    graph["blur"] = {"class_type": "IQADistortImages", "inputs": blur}
+    for name in ("whole", "half", "below", "blur"):
+        graph[name]["_meta"] = {"title": name}
 
 
 def _model(_graph: dict, _number: str, node: dict) -> None:

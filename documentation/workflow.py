@@ -29,7 +29,8 @@ in place of checkpoint, adapter and IQA models (:mod:`.with_quickstart`). For ex
 - A thumbnail is one picture, whatever the version of ComfyUI: neither compares or swaps pictures of custom nodes'
   templates. With two :class:`Shot` it shows the left half of the first and the right half of the second; with three,
   the first of them small in a corner. Captions are a word or two.
-- ``quickstart={"KSampler": {"seed": 3}}`` changes inputs for the thumbnail's run and the tests, by titles of nodes.
+- ``quickstart={"KSampler": {"seed": 3}}`` changes inputs for the thumbnail's run and the tests, by titles of nodes;
+  ``blurred_below="Your photo"`` blurs the lower half of a node's picture there.
 """
 
 from __future__ import annotations
@@ -110,16 +111,25 @@ class Workflow:
         groups: from left to right; the first is what one sees when it is opened.
         thumbnail: the pictures in it.
         quickstart: further inputs where the quickstart draws, by titles of nodes.
+        blurred_below: title of the node whose picture gets a blurred lower half there.
     """
 
     groups: tuple[Group, ...]
     thumbnail: tuple[Shot, ...]
     quickstart: Mapping[str, Mapping] = field(default_factory=dict)
+    blurred_below: str = ""
 
-    def __init__(self, *groups: Group, thumbnail: tuple[Shot, ...], quickstart: Mapping[str, Mapping] | None = None):
+    def __init__(
+        self,
+        *groups: Group,
+        thumbnail: tuple[Shot, ...],
+        quickstart: Mapping[str, Mapping] | None = None,
+        blurred_below: str = "",
+    ):
         object.__setattr__(self, "groups", groups)
         object.__setattr__(self, "thumbnail", thumbnail)
         object.__setattr__(self, "quickstart", quickstart or {})
+        object.__setattr__(self, "blurred_below", blurred_below)
 
     @property
     def nodes(self) -> list[Node]:

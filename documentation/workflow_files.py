@@ -113,8 +113,8 @@ def _text(content: dict) -> str:
 
 
 def _thumbnail(client, workflow: Workflow, graph: dict) -> bytes:
-    made = with_quickstart(graph, workflow.quickstart)
-    outputs = client.outputs_of(made)
+    made = with_quickstart(graph, workflow.quickstart, workflow.blurred_below)
+    outputs = client.outputs_of(made, timeout=1200)  # seconds: of two trainings, too
     numbers = {node["_meta"]["title"]: number for number, node in made.items()}
     pictures = [outputs[numbers[shot.title]][shot.key][shot.number] for shot in workflow.thumbnail]
     files = [client.get(f"/view?filename={each['filename']}&type={each['type']}&subfolder={each['subfolder']}")

@@ -20,6 +20,7 @@ TITLE, GAP, EDGE, HEAD, MODERN = 30, 24, 20, 50, 1.2
 SCREEN = 1490, 745  # what a window of 1600 x 900 shows beside the front end's bars
 LEAST_ZOOM = 0.8  # at which texts can be read
 CORNER = 90, 135  # where these bars leave the first group's corner
+LEAST_HEIGHTS = {"IQAImageGrid": 260, "IQAQualitySweep": 260}  # what Nodes 2.0 of 0.33 needs, beyond that of 0.3.75
 COLOURS = ("#3f789e", "#8888aa", "#88aa88", "#b58b2a", "#aa8888", "#3f789e", "#8888aa")
 
 Box = tuple[float, float, float, float]  # x, y, width, height
@@ -89,7 +90,8 @@ class Page:
         """Of the nodes without title bars, so that neither view needs more."""
         widths = [width for _, width in columns(workflow).values()]
         classic = self._call("classicHeights", widths)
-        heights = [max(node.height, least) for node, least in zip(workflow.nodes, classic, strict=True)]
+        wanted = [max(node.height, LEAST_HEIGHTS.get(node.type, 0)) for node in workflow.nodes]
+        heights = list(map(max, wanted, classic))
         provisional = [(index * 700, 0, *size) for index, size in enumerate(zip(widths, heights, strict=True))]
         self._call("place", provisional)
         modern = self._call("modernHeights")

@@ -39,7 +39,9 @@ class Run:
 
 
 def graph_of(name: str) -> dict:
-    return with_quickstart(json.loads((FOLDER / "api" / f"{name}.json").read_text()), described(name).quickstart)
+    workflow = described(name)
+    graph = json.loads((FOLDER / "api" / f"{name}.json").read_text())
+    return with_quickstart(graph, workflow.quickstart, workflow.blurred_below)
 
 
 def changed(graph: dict, **changes) -> dict:

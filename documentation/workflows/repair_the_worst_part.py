@@ -60,8 +60,6 @@ WORKFLOW = Workflow(
         Shot("Before and After", "before", 0, "a_images"),
         Shot("Before and After", "after", 0, "b_images"),
     ),
-    quickstart={
-        "Your photo": {"distortion": "gaussian_blur", "severity": 0.6},
-        "Quality Map": {"share": 0.6},
-    },
+    quickstart={"Quality Map": {"share": 0.5}},
+    blurred_below="Your photo",
 )

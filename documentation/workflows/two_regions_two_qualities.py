@@ -43,5 +43,9 @@ WORKFLOW = Workflow(
     Group("5  Draw twice, with the same seed", [plain, before], [draw, after]),
     Group("6  Compare", [compared(before, after)], [save.sized(480, 520)]),
     thumbnail=(Shot("Save the picture", "best | worst"),),
-    quickstart={"Quality of the right": {"quality": 15.0}},
+    quickstart={
+        "Apply to the left": {"strength": 2.0},
+        "Without the adapter": {"seed": 5},
+        "With two qualities": {"seed": 5},
+    },
 )

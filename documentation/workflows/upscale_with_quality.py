@@ -45,5 +45,10 @@ WORKFLOW = Workflow(
         Shot("Before and After", "without", 0, "a_images"),
         Shot("Before and After", "quality 99", 0, "b_images"),
     ),
-    quickstart={"Upscale Latent By": {"scale_by": 1.0}},  # which knows no other size than its own
+    quickstart={
+        "Upscale Latent By": {"scale_by": 1.0},  # it knows no other size than its own
+        "First pass": {"seed": 2},
+        "Second pass without the adapter": {"seed": 2},
+        "Second pass at quality 99": {"seed": 2},
+    },
 )

@@ -59,7 +59,16 @@ def test_nothing_of_development_is_shipped():
     assert {path for path in SHIPPED if path.startswith("docs/")} == {"docs/recipe.md"}
 
 
-DATA = ["locales", "web", "workflows", "quickstart/weights", "training/examples", "quality/data", "iqa_models/data"]
+DATA = [
+    "locales",
+    "web",
+    "workflows",
+    "subgraphs",
+    "quickstart/weights",
+    "training/examples",
+    "quality/data",
+    "iqa_models/data",
+]
 
 
 @pytest.mark.parametrize("room", DATA)

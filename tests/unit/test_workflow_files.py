@@ -91,6 +91,16 @@ def test_the_quickstart_stands_in_for_checkpoint_latent_and_adapter():
         with_quickstart(graph, {"Nobody": {}})
 
 
+def test_the_lower_half_of_a_photo_is_blurred_for_all_who_see_it():
+    graph = saved("repair_the_worst_part", "api")
+    made = with_quickstart(graph, blurred_below="Your photo")
+    (photo,) = [number for number, node in made.items() if node["class_type"] == "IQAQuickstartPicture"]
+    users = [node["class_type"] for node in made.values() if [photo, 0] in node["inputs"].values()]
+    assert users == ["IQADistortImages"] and made["below"]["inputs"]["y"] == 32
+    blurred = [node["class_type"] for node in made.values() if ["blur", 0] in node["inputs"].values()]
+    assert blurred == [node["class_type"] for node in graph.values() if [photo, 0] in node["inputs"].values()] != []
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_thumbnail_shows_the_left_half_of_before_and_the_right_half_of_after(count):
     shades = [Image.new("RGB", (64, 64), (shade, 0, 0)) for shade in (80, 160, 240)][-count:]

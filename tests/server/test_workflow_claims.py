@@ -1,0 +1,78 @@
+"""Workflows for checkpoints do what they claim, measured where the quickstart draws."""
+
+import pytest
+import torch
+from workflow_runs import Run, changed, graph_of, quality, roughness, run
+
+BLURRED = {"distortion": "gaussian_blur", "severity": 0.6}
+CLEAN = {"distortion": "clean", "severity": 0.0}
+
+
+@pytest.mark.parametrize("name", ["sd15_quality_sliders", "sdxl_quality_sliders"])
+def test_the_slider_sets_the_quality(server, name):
+    levels = []
+    for level in (1, 50, 99):
+        asked = {"quality": level, "aesthetics": 50}
+        done = Run(server, changed(graph_of(name), **{"Quality_(simple)": asked}))
+        levels += quality(done.pictures("Save the picture"))
+    assert levels == sorted(levels) and levels[-1] > levels[0] + 0.2, levels
+
+
+def test_a_photo_is_restored_and_degraded(server):
+    restored, degraded = (
+        Run(server, changed(graph_of("restore_or_degrade_photo"), Your_photo=photo, **{"Quality_(simple)": preset}))
+        for photo, preset in ((BLURRED, {"preset": "best"}), (CLEAN, {"preset": "worst"}))
+    )
+    (before,), (after,) = (quality(restored.pictures("Before and After", key)) for key in ("a_images", "b_images"))
+    assert after > before + 0.1
+    (before,), (after,) = (quality(degraded.pictures("Before and After", key)) for key in ("a_images", "b_images"))
+    assert after < before - 0.1
+
+
+def test_the_edit_takes_the_blur_of_the_reference_and_keeps_the_picture(server):
+    blurred = {"picture": "cat", "distortion": "motion_blur", "severity": 0.9}
+    done = Run(server, changed(graph_of("reference_quality_onto_edit"), Reference=blurred))
+    plain, edited = (done.pictures("Before and After", key) for key in ("a_images", "b_images"))
+    assert (roughness(edited) < 0.8 * roughness(plain)).all()
+    assert (edited - plain).abs().mean() < 0.15
+
+
+def test_the_grid_follows_both_requests(server):
+    scores = run(server, "quality_aesthetics_grid").result("Score Images", "scores")[0]["quickstart_iqa"]
+    rows = torch.tensor(scores).view(3, 3).mean(1)
+    assert rows.tolist() == sorted(rows.tolist()) and rows[2] > rows[0] + 0.2
+    assert "\u03c1 1.00" in run(server, "quality_aesthetics_grid").result("Response Curve", "text")[0]
+
+
+def test_the_left_half_is_the_better_one(server):
+    before, after = (
+        run(server, "two_regions_two_qualities").pictures("Before and After", key) for key in ("a_images", "b_images")
+    )
+    half = before.shape[2] // 2
+    gain = [roughness(after[:, :, part]) / roughness(before[:, :, part]) for part in (slice(half), slice(half, None))]
+    assert gain[0] > 1.2 * gain[1], gain
+
+
+def test_the_second_pass_enlarges_and_improves(server):
+    """Apart from each other: the quickstart draws well at its own size only."""
+    few = {title: {"steps": 1} for title in ("First_pass", "Second_pass_at_quality_99")}
+    enlarged = Run(server, changed(graph_of("upscale_with_quality"), Upscale_Latent_By={"scale_by": 1.5}, **few))
+    assert enlarged.pictures("Save the picture").shape[1:3] == (96, 96)
+    done = run(server, "upscale_with_quality")
+    before, after = (quality(done.pictures("Before and After", key))[0] for key in ("a_images", "b_images"))
+    assert after > before + 0.2, (before, after)
+
+
+def test_the_map_finds_the_blurred_part_which_is_redrawn(server):
+    """The lower half of the photo is blurred: the mask is to lie there, and the rest of the photo to stay."""
+    done = run(server, "repair_the_worst_part")
+    before, after = (done.pictures("Before and After", key)[0] for key in ("a_images", "b_images"))
+    redrawn = ((before - after).abs().amax(-1) > 0.02).float()
+    half = len(before) // 2
+    assert redrawn[half:].sum() > 4 * redrawn[:half].sum()
+    assert roughness(after[half:]) > 1.2 * roughness(before[half:])
+
+
+def test_guidance_and_adapter_raise_the_score(server):
+    ((neither, guided, adapted),) = run(server, "gradient_guidance").result("Score Images", "scores")[0].values()
+    assert guided > neither and adapted > neither
