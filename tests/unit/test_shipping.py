@@ -58,7 +58,8 @@ def test_nothing_of_development_is_shipped():
     assert {path for path in SHIPPED if path.startswith("docs/")} == {"docs/recipe.md"}
 
 
-DATA = ["locales", "web", "workflows", "quickstart/weights", "training/examples", "quality/data", "iqa_models/data"]
+DATA = ["evaluation/plans", "locales", "web", "workflows", "quickstart/weights", "training/examples", "quality/data",
+        "iqa_models/data"]  # fmt: skip
 
 
 @pytest.mark.parametrize("room", DATA)
