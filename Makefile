@@ -35,7 +35,7 @@ lint: setup
 	$(VENV)/ruff check .
 	$(VENV)/mypy
 
-# Of README.md and docs/, into docs/images/
+# Of README.md and docs/, into docs/images/; those of the help pages are made by iqa.py docs --nodes
 pictures: setup
 	$(VENV)/python iqa.py docs
 

@@ -45,6 +45,10 @@ class Client:
         except urllib.error.HTTPError as error:
             raise GraphRefused(error.read().decode()) from error
 
+    def interrupt(self) -> None:
+        """Cancel the graph that runs, if one does."""
+        urllib.request.urlopen(urllib.request.Request(f"{self.address}/interrupt", b"{}"), timeout=60).close()
+
     def run(self, graph: dict, timeout: float = 300) -> dict:
         """Run a graph to its end; the history entry with its outputs and status."""
         prompt_id = self.queue(graph)

@@ -6,59 +6,34 @@ import contextlib
 import json
 import mmap
 import os
-import re
 import struct
-import tempfile
-import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeVar
 
 import torch
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from typing_extensions import Self
 
+from .left_behind import new_temporary, remove, remove_left_behind
+from .printable import is_utf8, one_line, shown
 from .tensor_files import read_torch_file
 from .torch_pickle import Refused, damaged
 from .wrong_files import something_else
 
-LEFT_BEHIND = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # as mkstemp names them below
-AGE = 24 * 3600  # seconds since the last write, after which a temporary file is one of a killed process; clocks differ
 HEADER = 4 * 2**20  # bytes of a safetensors header; that of SDXL, 2,515 tensors, has 0.3 MB
 TENSORS = 40_000
+SMALL = 2**28  # bytes of a file that is copied into memory: one that is mapped must stay as it is while it is in use
 JSON = 2 * 2**20  # bytes; mean and standard deviation of 8,192 activations take 0.4 million
 
 T = TypeVar("T")
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]  # types for :func:`parse_json`
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
-Text = Annotated[str, Field(strict=True, max_length=1000)]
-
-
-# Names
-
-
-def shown(name: object) -> str:
-    """A file name, or another text from a stranger, as messages can bear it: on one line, printable, not endless.
-
-    Bytes that are not UTF-8 become ``\\xe9``, control characters and those that turn the direction of writing their
-    escapes.
-    """
-    text = str(name)
-    text = text if len(text) <= 400 else f"{text[:150]}...{text[-150:]}"
-    return "".join(map(_printable, text))
-
-
-def _printable(character: str) -> str:
-    if "\udc80" <= character <= "\udcff":  # how Python keeps a byte that it could not decode
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character if character.isprintable() else character.encode("unicode_escape").decode()
-
-
-def is_utf8(name: str) -> bool:
-    """Whether a file name can be printed, logged and sent at all."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
+Text = Annotated[str, Field(strict=True, max_length=1000), AfterValidator(one_line)]
 
 
 # Writing
@@ -68,25 +43,24 @@ def is_utf8(name: str) -> bool:
 def written_whole(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path``; what was written there takes its place when the block ends well.
 
-    Processes and machines that write the same file at once do not meet: every one has a temporary file of its own, and
-    the last one to finish wins. What killed processes left behind in the folder is removed a day later.
+    Processes and machines that write the same file at once do not meet: every one has a temporary folder of its own,
+    and the last one to finish wins. What killed processes left in the folder is removed, see :mod:`.left_behind`.
 
     Yields:
-        A path in the same folder, which does not exist yet as far as the caller is concerned (it is an empty file).
+        A path on the same disk, where nothing is yet.
 
     Raises:
         OSError: the file cannot be written, for example because the disk is full; one that was there is kept.
     """
     path = Path(path)
-    temporary = None
+    folder = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_left_behind(path.parent)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        folder = new_temporary(path)
+        temporary = folder / "new"  # without an ending, so that no list of files shows it
         yield temporary
-        os.chmod(temporary, 0o666 & ~_UMASK)  # mkstemp lets nobody else read
+        os.chmod(temporary, 0o666 & ~_UMASK)  # some libraries let nobody else read
         put_in_place(temporary, path)
     except OSError as error:
         raise OSError(
@@ -94,8 +68,8 @@ def written_whole(path: str | Path) -> Iterator[Path]:
             "on the disk, or choose a folder that can be written to, and try again."
         ) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        if folder is not None:
+            remove(folder)
 
 
 def put_in_place(complete: Path, path: Path) -> None:
@@ -143,21 +117,6 @@ def _full_disk(kind: type[Exception]) -> Iterator[None]:
         raise OSError(str(error).splitlines()[0]) from error
 
 
-def remove_left_behind(folder: Path) -> None:
-    """Remove the temporary files of killed processes from a folder.
-
-    Raises:
-        OSError: it cannot be listed.
-    """
-    now = time.time()
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if LEFT_BEHIND.fullmatch(entry.name):
-                with contextlib.suppress(OSError):  # another process was quicker
-                    if now - entry.stat(follow_symlinks=False).st_mtime > AGE:
-                        os.unlink(entry)
-
-
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
@@ -187,14 +146,41 @@ class TensorFile(NamedTuple):
     header: dict[str, str]
 
 
-def read_tensors(path: str | Path, mapped: bool = True) -> TensorFile:
+@dataclass(frozen=True)
+class FileState:
+    """A file as it was when it was read.
+
+    Attributes:
+        path: where it is.
+        size, time: bytes, and when it was last written, in nanoseconds.
+    """
+
+    path: Path
+    size: int
+    time: int
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        state = path.stat()
+        return cls(path, state.st_size, state.st_mtime_ns)
+
+    def check(self) -> None:
+        """Raises:
+            WrongFile: it is gone, or another one is in its place.
+        """  # fmt: skip
+        if not self.path.is_file() or type(self).at(self.path) != self:
+            raise WrongFile(f"{shown(self.path)} has changed since it was loaded. Load it again.")
+
+
+def read_tensors(path: str | Path, mapped: bool | None = None) -> TensorFile:
     """Read ``.safetensors``, or what ``torch.save`` (zipped or legacy) or ``torch.jit.save`` wrote, told by content.
 
     Nothing in a file runs, and reading takes at most 64 MB beside the file, whatever it says about itself. Of a
     TorchScript archive the tensors are taken, by dotted path.
 
     Args:
-        mapped: leave the tensors in the file, mapped; else copy them into memory, so that the file may be replaced.
+        mapped: leave the tensors in the file, mapped, which must stay as it is while they are in use; else copy them
+            into memory. None: files above ``SMALL`` are mapped.
 
     Raises:
         FileNotFoundError: no such file.
@@ -208,6 +194,7 @@ def read_tensors(path: str | Path, mapped: bool = True) -> TensorFile:
         found = _read(path, size)
     except Refused as refused:
         raise WrongFile(f"{shown(path)} ({size} bytes) {refused}") from refused
+    mapped = size > SMALL if mapped is None else mapped
     return found if mapped else TensorFile(_copied(found.content), found.header)
 
 
@@ -258,7 +245,7 @@ def read_json(path: str | Path, kind: type[T]) -> T:
         return parse_json(file.read(JSON + 1), kind, path)
 
 
-def parse_json(text: str | bytes, kind: type[T], origin: object) -> T:
+def parse_json(text: str | bytes, kind: type[T], origin: object, most: int = JSON) -> T:
     """JSON text -> dataclass, TypedDict, list or whatever type there is, compared with it in full.
 
     Types are strict (1 is no text, "yes" no truth value), numbers as finite as ``kind`` says (:data:`Finite`), and
@@ -266,11 +253,12 @@ def parse_json(text: str | bytes, kind: type[T], origin: object) -> T:
 
     Args:
         origin: where the text comes from, for messages.
+        most: bytes that it may have.
 
     Raises:
         WrongFile: the text is no JSON, endless, or not of that type.
     """
-    if len(text) > JSON:
+    if len(text) > most:
         raise WrongFile(f"{shown(origin)} has {len(text):,} bytes, more than such a text can have. Get the right one.")
     try:
         return TypeAdapter(kind).validate_json(text, strict=True)
@@ -280,9 +268,10 @@ def parse_json(text: str | bytes, kind: type[T], origin: object) -> T:
 
 def _reason(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    if first["type"] == "value_error":  # of a dataclass that compares its fields
-        return shown(first["ctx"]["error"]).rstrip(".")
     where = ".".join(map(str, first["loc"]))
+    if first["type"] == "value_error":  # of a dataclass that compares its fields, or of a text
+        reason = str(first["ctx"]["error"]).rstrip(".")
+        return shown(f"{where}: {reason}" if where else reason)
     return shown(f"{where}: {first['msg']}" if where else first["msg"])
 
 

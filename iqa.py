@@ -269,7 +269,19 @@ has done in the work folder and goes on from there when it is started again."""
 
 def _docs_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = """Make all pictures of README.md and docs/ into docs/images/, from the embedded models. Takes
-a minute or two; run it when tests/unit/test_documentation.py says that a picture is stale."""
+a minute or two; run it when tests/unit/test_documentation.py says that a picture is stale.
+
+--workflows builds workflows in ComfyUI's front end, as documentation/workflows/ describes them, instead: both forms
+and the thumbnail of each, into workflows/. --nodes makes the pictures of the help pages, into web/docs/images/: it runs
+small graphs in the front end and cuts out the nodes; run it when tests/unit/test_help.py says so. Both need Playwright
+and a Chromium."""
+    parser.add_argument(
+        "--workflows", nargs="*", metavar="NAME", help="make these workflows, or all of them, and no pictures"
+    )
+    parser.add_argument(
+        "--keep-thumbnails", action="store_true", help="of --workflows: make the forms only, which takes seconds"
+    )
+    parser.add_argument("--nodes", nargs="*", metavar="NODE", help="picture these nodes, or all of them")
 
 
 def _train_or_score(options: argparse.Namespace) -> int:
@@ -328,6 +340,21 @@ _vote = _evaluate  # the command line tells them apart
 
 def _docs(options: argparse.Namespace) -> None:
     _start_comfyui()
+    if options.workflows is not None:
+        import comfyui_runtime
+        from comfyui_client import Client
+        from iqa_adapter.documentation.workflow_files import make_workflows
+
+        example = comfyui_runtime.find_comfyui() / "input" / "example.png"
+        make_workflows(options.workflows, comfyui_runtime.serve, Client, example, not options.keep_thumbnails)
+        return
+    if options.nodes is not None:
+        import comfyui_runtime
+        from comfyui_client import Client
+        from iqa_adapter.documentation import node_pictures
+
+        node_pictures.make(comfyui_runtime.serve, Client, tuple(options.nodes))
+        return
     from iqa_adapter.documentation.making import make
 
     make()

@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ..files import FileState
 from .metadata import Metadata
 from .projection import QualityEncoding, QualityProjection
 from .shared import Shared
@@ -16,7 +17,7 @@ from .shared import Shared
 
 @dataclass(frozen=True, eq=False)
 class LayerWeights:
-    """W'_k and W'_v of one cross-attention layer, each ``[C, D]``, no bias; memory-mapped where the file allows."""
+    """W'_k and W'_v of one cross-attention layer, each ``[C, D]``, no bias; mapped where the file is large."""
 
     key: Tensor
     value: Tensor
@@ -31,12 +32,14 @@ class Adapter(Shared):
         metadata: what it is conditioned on.
         projection: encoded quality input -> ``[N, T, D]``, float32.
         layers: per cross-attention layer, in checkpoint order (input blocks, output blocks, middle block).
+        mapped: the file in which the layers' weights lie; None where they are in memory.
     """
 
     name: str
     metadata: Metadata
     projection: QualityProjection
     layers: tuple[LayerWeights, ...]
+    mapped: FileState | None = None
 
     @property
     def tokens(self) -> int:
@@ -56,6 +59,7 @@ class Adapter(Shared):
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all weights in hexadecimal, the same however often a file is read."""
+        self._check_file()
         weights = [*self.projection.state_dict().values(), *(w for each in self.layers for w in (each.key, each.value))]
         total = hashlib.sha256()
         for weight in weights:
@@ -92,8 +96,9 @@ class Adapter(Shared):
             ``[R, T, 2 sum(C)]`` on the CPU: K' then V' of the first layer, K' then V' of the second, ...
 
         Raises:
-            ValueError: the weights of a layer are not finite.
+            ValueError: the weights of a layer are not finite, or the file has changed since it was mapped.
         """
+        self._check_file()
         rows = tokens.to(device, torch.float32).flatten(0, 1)
         weights = [weight for layer in self.layers for weight in (layer.key, layer.value)]
         widths = [len(weight) for weight in weights]
@@ -107,6 +112,15 @@ class Adapter(Shared):
                     f"{self._index_of(weight)}. The file is damaged or its training diverged; use another one."
                 )
         return projected.unflatten(0, tokens.shape[:2]).cpu()
+
+    def _check_file(self) -> None:
+        """Before weights are read from it.
+
+        Raises:
+            ValueError: it has changed since it was mapped.
+        """
+        if self.mapped is not None:
+            self.mapped.check()
 
     def _index_of(self, weight: Tensor) -> int:
         """Number by which files call the layer of a weight."""

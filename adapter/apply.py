@@ -25,7 +25,7 @@ def apply_adapter(
     """Let a model's attention layers attend to quality tokens.
 
     Args:
-        model: ComfyUI model with a UNet; it stays as it is.
+        model: ComfyUI model, a UNet or a transformer; it stays as it is.
         tokens: of an adapter that fits the model.
         strength: lambda; 0 returns an unpatched clone.
         start_percent, end_percent: part of the sampling in which the tokens act, 0...1.
@@ -33,7 +33,7 @@ def apply_adapter(
         weighting, multipliers: see :func:`.layer_strengths.layer_multipliers`.
 
     Returns:
-        A clone. Its UNet is the same object; K' and V' are the only new tensors.
+        A clone. Its diffusion model is the same object; K' and V' are the only new tensors.
 
     Raises:
         ValueError: the adapter does not fit the model, or an argument is out of its range.
@@ -42,7 +42,7 @@ def apply_adapter(
         raise ValueError(f"start_percent ({start_percent:g}) must not be above end_percent ({end_percent:g}).")
     adapter = tokens.adapter
     found = sites(model.get_model_object("diffusion_model"))
-    check_fit(adapter.name, adapter.shapes, found)
+    check_fit(adapter.name, adapter.shapes, found, adapter.metadata.base_model)
     strengths = tuple(strength * factor for factor in layer_multipliers(found, weighting, multipliers))
     patched = model.clone()
     if not any(strengths):

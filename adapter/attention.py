@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from comfy.ldm.modules.attention import optimized_attention
@@ -38,12 +38,17 @@ class QualityAttention:
                 "sampler."
             )
         out = (self.previous or own_attention)(q, k, v, extra_options)
+        for keys, values, strength, mask in self.terms(q, extra_options):
+            out = attend(out, q, keys, values, strength, extra_options, mask)
+        return out
+
+    def terms(self, q: Tensor, extra_options: dict) -> Iterator[tuple[Tensor, Tensor, float, Tensor | None]]:
+        """K', V', strength and mask of every Apply node for the rows of ``q``, ``[rows, positions, C]``."""
         for application in self.applications:
             plan = plan_of(application, self.number, q, extra_options)
             keys, values = plan.keys_values[self.number]
             mask = plan.mask_at(application.sites[self.number], q, extra_options)
-            out = attend(out, q, keys, values, application.strengths[self.number], extra_options, mask)
-        return out
+            yield keys, values, application.strengths[self.number], mask
 
 
 def attend(

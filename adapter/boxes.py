@@ -40,9 +40,9 @@ def boxes_of(call: Call, rows: tuple[Row, ...]) -> list[Box]:
 
 
 def _find(tile: Tensor, whole: Tensor) -> Box:
-    """Place of ``tile`` ``[C, h, w]`` in one of ``whole`` ``[images, C, H, W]``."""
+    """Place of ``tile`` ``[C, ..., h, w]`` in one of ``whole`` ``[images, C, ..., H, W]``."""
     (height, width), (full_height, full_width) = tile.shape[-2:], whole.shape[-2:]
-    same = (whole == tile[:, :1, :1]).all(1).nonzero().tolist()
+    same = (whole == tile[..., :1, :1]).flatten(1, -3).all(1).nonzero().tolist()
     for image, top, left in same:
         box = height, width, top, left
         if torch.equal(cut(whole[image], box), tile):

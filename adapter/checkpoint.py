@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..files import fill, read_tensors, shown, write_tensors
+from ..files import SMALL, FileState, fill, read_tensors, shown, write_tensors
 from ..tensor_files import flat_tensors
 from ..wrong_files import looks_like
 from .adapter import Adapter, LayerWeights
@@ -31,7 +31,7 @@ PICTURE_EMBEDDINGS = (768, 1024, 1280)  # inputs of IP-Adapters: widths of CLIP'
 def load_adapter(path: str | Path, bare: Metadata | None = None) -> Adapter:
     """Read an adapter file of any layout.
 
-    Layer weights stay memory-mapped; at most one copy of the file is in memory.
+    At most one copy of the file is in memory; layer weights of a large one stay mapped.
 
     Args:
         path: ``.safetensors`` or ``.bin``.
@@ -47,7 +47,9 @@ def load_adapter(path: str | Path, bare: Metadata | None = None) -> Adapter:
     name = shown(path.name)
     if not path.is_file():
         raise FileNotFoundError(f"There is no adapter file {name}; put it into ComfyUI's models/iqa_adapter/.")
-    content, header = read_tensors(path)
+    file = FileState.at(path)
+    is_large = file.size > SMALL
+    content, header = read_tensors(path, mapped=is_large)
     if not isinstance(content, dict):
         raise ValueError(f"{name} holds no dictionary of tensors, so it is no IQA-Adapter.")
     tensors = flat_tensors(content)
@@ -59,7 +61,7 @@ def load_adapter(path: str | Path, bare: Metadata | None = None) -> Adapter:
         metadata = _described(header[HEADER_KEY], inputs, len(layers), name)
     else:
         metadata = _describe(bare, inputs, name)
-    return Adapter(name, metadata, _projection(weights, path), layers)
+    return Adapter(name, metadata, _projection(weights, path), layers, file if is_large else None)
 
 
 def save_adapter(adapter: Adapter, path: str | Path, dtype: torch.dtype | None = None) -> None:
@@ -146,7 +148,8 @@ def _projection(weights: dict[str, Tensor], path: Path) -> QualityProjection:
     first, last = (weights[key] for key in (("proj.0.weight", "proj.2.weight") if mlp else ("proj.weight",) * 2))
     with torch.device("meta"):  # the file's values take the place of initial ones
         projection = QualityProjection(first.shape[1], len(last) // width, width, len(first) if mlp else 0)
-    fill(projection, {key: value.float() for key, value in weights.items()}, path, assign=True)
+    copied = {key: value.to(torch.float32, copy=True) for key, value in weights.items()}  # layers alone may be mapped
+    fill(projection, copied, path, assign=True)
     return projection.requires_grad_(False).eval()
 
 

@@ -12,7 +12,7 @@ from ..files import Finite, Positive, read_json
 from ..quality.statistics import MetricStatistics, cc3m_statistics
 from .checkpoint import load_adapter, save_adapter
 from .metadata import Metadata, MetricEntry
-from .sites import family_name
+from .sites import family_name, transformer_family
 
 DTYPES = {"keep": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -47,7 +47,8 @@ def convert(options: argparse.Namespace) -> str:
         feature_std=tuple(features.get("std", ())),
     )
     adapter = load_adapter(options.source, bare)
-    base_model = options.base_model or family_name(adapter.width, len(adapter.layers))
+    transformer = transformer_family(adapter.metadata.base_model)
+    base_model = options.base_model or family_name(adapter.width, len(adapter.layers), transformer)
     origin = options.origin or f"converted from {options.source.name}"
     metadata = dataclasses.replace(adapter.metadata, base_model=base_model, origin=origin)
     save_adapter(dataclasses.replace(adapter, metadata=metadata), options.target, DTYPES[options.dtype])

@@ -49,7 +49,7 @@ def _describe(path: str, _written: int, _size: int) -> Description:
     if not path.endswith(".safetensors"):
         return Description("silent", SILENT)  # a pickle would have to be read whole, and never says
     try:
-        tensors, header = read_tensors(path)
+        tensors, header = read_tensors(path, mapped=True)
         if not isinstance(tensors, dict):
             return Description("unusable", "is no IQA-Adapter")
         norm = next((tensor for name, tensor in tensors.items() if name.endswith(NORMS)), None)

@@ -21,6 +21,8 @@ from .application import APPLICATIONS, Application
 from .attention import QualityAttention
 from .call import CALL, QUALITY, RUN, Call, Run
 from .tokens import QualityTokens
+from .transformer_forward import sites_told
+from .transformer_sites import SITES
 
 log = logging.getLogger(__name__)
 
@@ -101,9 +103,10 @@ def _apply_model(executor: WrapperExecutor, x: Tensor, t: Tensor, *args, **kwarg
         if x.shape[-2:] != call.latent.shape[-2:]:
             call = replace(call, tiles=x)
         options = _with_hooks({**options, CALL: call}, executor.class_obj.current_patcher)
-    if len(args) > 3:
-        return executor(x, t, *args[:3], options, *args[4:], **kwargs)
-    return executor(x, t, *args, **{**kwargs, "transformer_options": options})
+    with sites_told(options, x, kwargs):
+        if len(args) > 3:
+            return executor(x, t, *args[:3], options, *args[4:], **kwargs)
+        return executor(x, t, *args, **{**kwargs, "transformer_options": options})
 
 
 def _with_hooks(options: dict, patcher: ModelPatcher) -> dict:
@@ -131,11 +134,12 @@ def _installed(options: dict, call: Call) -> dict:
     active = tuple(each for each in options.get(APPLICATIONS, ()) if call.in_range(each))
     call.run.wanted.update(active)
     patches_replace = {layer: dict(patches) for layer, patches in options.get("patches_replace", {}).items()}
+    installed = {**options, CALL: call, "patches_replace": patches_replace, SITES: {}}
     for number, site in enumerate(active[0].sites if active else ()):
         acting = tuple(each for each in active if each.strengths[number])
         if acting:
-            site.install(patches_replace, partial(QualityAttention, number, acting))
-    return {**options, CALL: call, "patches_replace": patches_replace}
+            site.install(installed, partial(QualityAttention, number, acting))
+    return installed
 
 
 def with_quality(conditioning: list, tokens: QualityTokens) -> list:

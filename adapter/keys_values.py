@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from .site import Site
 
 KeysValues = tuple[tuple[Tensor, Tensor], ...]  # K', V' of every site, each ``[G, heads, T, C / heads]``
+
+
+def normed(table: Tensor, sites: Sequence[Site]) -> Tensor:
+    """The table whose K' are normed as each layer norms its own K; the same one where none does."""
+    parts = table.split([site.width for site in sites for _ in ("key", "value")], dim=-1)
+    keys = [site.normed(key) for site, key in zip(sites, parts[::2], strict=True)]
+    if all(key is part for key, part in zip(keys, parts[::2], strict=True)):
+        return table
+    return torch.cat([part for pair in zip(keys, parts[1::2], strict=True) for part in pair], dim=-1)
 
 
 def by_site(table: Tensor, sites: Sequence[Site]) -> KeysValues:

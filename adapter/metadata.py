@@ -29,7 +29,7 @@ class MetricEntry(TypedDict, total=False):
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # later versions may add some
 
-    name: Required[Annotated[str, Field(strict=True, min_length=1, max_length=200)]]
+    name: Required[Annotated[Text, Field(min_length=1, max_length=200)]]
     mean: Finite
     std: Positive
     percentiles: Annotated[dict[Rank, Finite], Field(max_length=1001)]

@@ -13,7 +13,7 @@ from torch import Tensor
 from .application import Application
 from .boxes import boxes_of
 from .call import CALL, QUALITY, Call
-from .keys_values import KeysValues, by_site
+from .keys_values import KeysValues, by_site, normed
 from .masks import RowMasks
 from .rows import Row, chunks_of, images_of, rows_at, signature_of
 from .site import Site
@@ -43,13 +43,14 @@ class Plan:
         """
         if self.masks is None:
             return None
-        height, width = site.size(extra_options)
-        if q.shape[1] != height * width:
+        (height, width), frames = site.size(extra_options), site.frames(extra_options)
+        if q.shape[1] != frames * height * width:
             raise ValueError(
                 f"A node gives cross-attention {q.shape[1]} positions in place of {width}x{height} (token merging "
                 "does), where IQA-Adapter's mask cannot be placed. Take the mask or that node out."
             )
-        return self.masks.at((height, width))
+        mask = self.masks.at((height, width))
+        return mask if frames == 1 else mask.repeat(1, frames, 1)
 
 
 def plan_of(application: Application, number: int, q: Tensor, extra_options: dict) -> Plan:
@@ -90,7 +91,8 @@ def _keys_values(application: Application, call: Call, rows: Sequence[Row], q: T
     memory, views = call.run.memory, call.run.views
     key = (*sources, q.device, q.dtype)
     if key not in memory:
-        memory[key] = torch.cat([source.keys_values for source in sources]).to(q.device, q.dtype)
+        table = torch.cat([source.keys_values for source in sources]).to(q.device, q.dtype)
+        memory[key] = normed(table, application.sites)
     if places == tuple(range(places[0], places[0] + len(places))):  # as in most samplings: nothing is copied
         if (key, places) not in views:
             views[key, places] = by_site(memory[key][places[0] : places[-1] + 1], application.sites)

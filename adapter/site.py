@@ -12,10 +12,21 @@ class Site(ABC):
     """One attention layer of a model.
 
     Attributes:
-        kind: group of sites, for layer multipliers: ``input``, ``middle`` or ``output`` of a UNet.
+        kind: group of sites, for layer multipliers: ``input``, ``middle`` or ``output`` of a UNet, ``double`` or
+            ``single`` of Flux.
+        width: C = heads x head width, the width of K' and V'.
+        heads: of its attention.
+        context_width: D, the width of the quality tokens and, where the site attends, of the text.
+        text_width: of the embeddings that the model is given.
+        family: of its model; "" where the sites' number and width tell it.
     """
 
     kind: str
+    width: int
+    heads: int
+    context_width: int
+    text_width: int
+    family: str
 
     @property
     @abstractmethod
@@ -27,31 +38,20 @@ class Site(ABC):
     def group(self) -> str:
         """The smallest part of the model that multipliers name, for example ``input.1``."""
 
-    @property
-    @abstractmethod
-    def width(self) -> int:
-        """C = heads x head width, the width of K' and V'."""
-
-    @property
-    @abstractmethod
-    def heads(self) -> int:
-        """Heads of its attention."""
-
-    @property
-    @abstractmethod
-    def context_width(self) -> int:
-        """D, the width of the text's and of the quality tokens."""
-
     @abstractmethod
     def initial_weights(self) -> tuple[Tensor, Tensor]:
         """W'_k and W'_v with which training starts, each ``[C, D]``: the layer's own."""
 
+    def normed(self, keys: Tensor) -> Tensor:
+        """K' as the layer norms its own K, ``[..., C]``; as they are where it does not."""
+        return keys
+
     @abstractmethod
-    def install(self, patches_replace: dict, attention: Callable[[Callable | None], Callable]) -> None:
+    def install(self, options: dict, attention: Callable[[Callable | None], Callable]) -> None:
         """Put an attention over whatever stands at this site now.
 
         Args:
-            patches_replace: of ``transformer_options``, changed in place.
+            options: ``transformer_options``, whose ``patches_replace`` and own keys are changed in place.
             attention: what stands there (None for the layer's own attention) -> what shall stand there.
         """
 
@@ -62,3 +62,7 @@ class Site(ABC):
     @abstractmethod
     def size(self, extra_options: dict) -> tuple[int, int]:
         """Height and width of the layer's activations."""
+
+    def frames(self, extra_options: dict) -> int:
+        """Pictures of that size that one row has, one after the other: of a video."""
+        return 1

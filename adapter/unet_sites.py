@@ -50,10 +50,18 @@ class UNetSite(Site):
     def context_width(self) -> int:
         return self.layer.to_k.in_features
 
+    @property
+    def family(self) -> str:
+        return ""
+
+    @property
+    def text_width(self) -> int:
+        return self.context_width
+
     def initial_weights(self) -> tuple[Tensor, Tensor]:
         return self.layer.to_k.weight, self.layer.to_v.weight
 
-    def install(self, patches_replace: dict, attention: Callable[[Callable | None], Callable]) -> None:
+    def install(self, options: dict, attention: Callable[[Callable | None], Callable]) -> None:
         """ComfyUI asks for a patch of the transformer block first, and for one of the UNet's block after it.
 
         Raises:
@@ -62,7 +70,7 @@ class UNetSite(Site):
         if not _is_attention(self.holder.attn2):
             raise _replaced(self.name, self.holder.attn2)
         own, of_block = (self.kind, self.block, self.transformer), (self.kind, self.block)
-        patches = patches_replace.setdefault("attn2", {})
+        patches = options["patches_replace"].setdefault("attn2", {})
         patches[own] = attention(patches.get(own, patches.get(of_block)))
 
     def rows(self, extra_options: dict) -> int:

@@ -1,4 +1,4 @@
-"""Cost of the quality attention at SDXL's true shapes, beside the unpatched UNet and the public way of doing it.
+"""Cost of the quality attention at true shapes, beside the unpatched model and the public way of doing it.
 
     python -m benchmarks.attention              # everything; the whole forward needs about 8 GB
     python -m benchmarks.attention --no-forward # single layers, slider and file only
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks import attention_transformers
 from benchmarks.measure import peak_memory, side_by_side, table
 from comfyui_runtime import load_pack
 from iqa_adapter.adapter import attention, checkpoint, metadata, projection
@@ -70,6 +71,8 @@ def main() -> None:
         if not options.no_forward:
             print(whole_forward(model, adapter, device, dtype, options.size), "\n")
         print(slider(model, adapter), "\n")
+        print(attention_transformers.layers(device, dtype, -(-options.rounds // 5), ratios, RATIOS), "\n")
+        print(attention_transformers.resident(dtype), "\n")
     print(loading(adapter))
 
 
@@ -106,14 +109,14 @@ def whole_forward(model, adapter, device: torch.device, dtype: torch.dtype, size
     patched, base = apply_adapter(model, quality), model.model
     draw = Draw(device, dtype)
     x, text, adm = draw(2, 4, size, size), draw(2, TEXT, CONTEXT), draw(2, 2816)
-    tokens, projected = torch.cat([quality.uncond, quality.cond]).to(device, dtype), {}
+    tokens, projected = torch.cat([quality.uncond, quality.cond]).to(device, dtype), {"patches_replace": {}}
     for site, weights in zip(sites(base.diffusion_model), adapter.layers, strict=True):
         there = Projected(tokens, weights.key.to(device), weights.value.to(device))
         site.install(projected, lambda _, there=there: there)
     ours = patched.model_options["transformer_options"] | {"wrappers": patched.wrappers, RUN: run}
     candidates = {
         "unpatched": {},
-        "projected in every call": {"patches_replace": projected},
+        "projected in every call": projected,
         "ours": ours,
     }
     sigma = torch.full((2,), 3.0, device=device)

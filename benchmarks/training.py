@@ -39,6 +39,7 @@ from iqa_adapter.training.table import ScoredTable
 
 PICTURES = 24
 METRICS = ("topiq_nr", "laion_aes")
+READ = 400  # samples that are read
 TURN = 3  # timed steps per turn
 
 
@@ -73,7 +74,8 @@ def main() -> None:
         write_weights(task.size, task.folder)
         write_set(task)
         print(speed(task, options.rounds), "\n", flush=True)
-        print(memory(task))
+        print(memory(task), "\n", flush=True)
+        print(reading(task))
 
 
 def load() -> None:
@@ -123,6 +125,22 @@ def memory(task: Task) -> str:
     return table(["loop", "peak memory", "against public"], rows)
 
 
+def reading(task: Task) -> str:
+    """Samples per second that one thread reads, in random order: of the cache, and pictures where nothing is kept. The
+    public way decodes and scales a picture, too, and leaves its encoding to the step."""
+    public = public_training.Pictures(task.pictures, ScoredTable.read(task.table).rows, task.resolution)
+    rows = []
+    order = np.random.default_rng(0).integers(PICTURES, size=READ).tolist()
+    sets = {"public, pictures": public, "ours, pictures (cache: false)": Ours(task, cache=False).data.items,
+            "ours, cache": Ours(task).data.items}  # fmt: skip
+    for name, items in sets.items():
+        begin = time.perf_counter()
+        for index in order:
+            items[index]
+        rows.append([name, f"{READ / (time.perf_counter() - begin):.0f}"])
+    return table(["samples read", "per second and thread"], rows)
+
+
 def peak_of(name: str, task: Task) -> int:
     """Bytes of main memory."""
     loop = {"public": "public_training.Loop", "ours": "training.Ours"}[name]
@@ -138,13 +156,13 @@ def peak_of(name: str, task: Task) -> int:
 class Ours:
     """The loop of ``training/``, as node and command line run it."""
 
-    def __init__(self, task: Task):
+    def __init__(self, task: Task, cache: bool = True):
         self.task, self.steps = task, 0
         self.run = Path(tempfile.mkdtemp(dir=task.folder))
         self.models = comfy_models(task.size, task.folder)
         found = find_pictures(task.pictures)
         scored = ScoredTable.read(task.table)
-        settings = DataSettings(resolution=task.resolution)
+        settings = DataSettings(resolution=task.resolution, cache=cache)
         begin = time.perf_counter()
         encoder = Encoder(Models(*self.models), scored, settings)
         encoding = Encoding(TrainingSet(found, scored, encoder, settings, self.run / "cache"), encoder)

@@ -9,7 +9,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from . import catalogue, construction, weights
+from . import catalogue, construction, known_files, weights
 from .catalogue import Entry
 from .weights import LoadedFile
 
@@ -78,6 +78,8 @@ def load_iqa_model(name: str, download_if_missing: bool = False) -> IQAModel:
 
         files |= {file.name: download(file) for file in absent}
     loaded = tuple(LoadedFile.at(files[file.name]) for file in entry.weights)
+    for file in loaded if entry.name != catalogue.QUICKSTART else ():  # whose weights are part of this pack
+        known_files.note(file)
     net = construction.build(entry.name, files, entry.layer.name if entry.layer else "")
     device = comfy.model_management.get_torch_device()
     patcher = ModelPatcher(ScoringModel(net), device, comfy.model_management.unet_offload_device())

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import folder_paths
 import torch
 
-from ..files import WrongFile, read_tensors, shown
+from ..files import FileState, WrongFile, read_tensors, shown
 
 FOLDER = "iqa"  # key of ComfyUI's folder_paths
 BLOCK = 2**22  # bytes read at once
@@ -35,22 +35,8 @@ class WeightFile:
 
 
 @dataclass(frozen=True)
-class LoadedFile:
-    """A weight file as it was when a model was loaded from it.
-
-    Attributes:
-        path: where it is.
-        size, time: bytes, and when it was last written, in nanoseconds.
-    """
-
-    path: Path
-    size: int
-    time: int
-
-    @classmethod
-    def at(cls, path: Path) -> LoadedFile:
-        state = path.stat()
-        return cls(path, state.st_size, state.st_mtime_ns)
+class LoadedFile(FileState):
+    """A weight file as it was when a model was loaded from it."""
 
     def sha256(self) -> str:
         """Hexadecimal digest, about a second per gigabyte the first time.

@@ -5,13 +5,14 @@ from .compare import IQACompare
 from .conditioning import IQAConditioningQuality, IQAQualityEmbed
 from .distort import IQADistortImages
 from .features import IQALoadFeatures, IQASaveFeatures
-from .guidance import IQAGradientGuidance
+from .guidance import IQAGradientGuidance, IQAGuidanceRecord
 from .loaders import IQAAdapterLoader, IQAModelLoader
 from .quality_map import IQAQualityMap
 from .quickstart import IQAQuickstartModel, IQAQuickstartPicture
 from .reference import IQAMixFeatures, IQAReferenceEmbed, IQAReferenceFeatures
 from .score_dataset import IQAScoreDataset
 from .scoring import IQAScoreImages, IQASelectBest
+from .search import IQASearch
 from .simple import IQAQuality, IQAQualityFromPicture
 from .sweep import IQAImageGrid, IQAQualitySweep, IQAResponseCurve
 from .training import IQAAdapterTrain
@@ -35,6 +36,8 @@ NODES = [
     IQALoadFeatures,
     IQAReferenceEmbed,
     IQAGradientGuidance,
+    IQAGuidanceRecord,
+    IQASearch,
     IQAQuickstartModel,
     IQAQuickstartPicture,
     IQAQuickstartTrainingPictures,

@@ -8,6 +8,7 @@ import folder_paths
 from comfy_api.latest import io, ui
 
 from ..iqa_models.features import Features, load_features, save_features
+from ..training.names import check_prefix
 from .schema import IQAFeaturesType, files_in, listed, schema
 
 FOLDER = "iqa_features"  # key of ComfyUI's folder_paths, and subfolder of its output folder
@@ -40,6 +41,7 @@ class IQASaveFeatures(io.ComfyNode):
 
     @classmethod
     def execute(cls, iqa_features: Features, filename_prefix: str) -> io.NodeOutput:
+        check_prefix(filename_prefix)
         output = folder_paths.get_output_directory()
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(filename_prefix, output)
         file = f"{name}_{counter:05}_.safetensors"

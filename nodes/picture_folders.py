@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import folder_paths
@@ -9,6 +10,7 @@ from comfy_api.latest import io
 
 from ..files import shown
 from ..pictures.choices import folders_with_pictures
+from .allowed_folders import ELSEWHERE, allowed_folder
 
 AS_WRITTEN = "as in pictures"
 
@@ -39,12 +41,12 @@ def chosen_folder(pictures: str, folder: str = AS_WRITTEN) -> Path:
     """What the two inputs name: absolute paths as they are, others below ComfyUI's input folder.
 
     Raises:
-        ValueError: nothing, or two different folders.
+        ValueError: nothing, two different folders, or one that a workflow may not name.
     """
     written, inputs = pictures.strip(), Path(folder_paths.get_input_directory())
-    listed = inputs / folder if folder != AS_WRITTEN else None
+    listed = allowed_folder(inputs / folder) if folder != AS_WRITTEN else None
     if written:
-        path = inputs / Path(written).expanduser()
+        path = allowed_folder(_absolute(written))
         if listed not in (None, path):
             raise ValueError(
                 f"pictures says {shown(written)}, but folder says {shown(folder)}: empty pictures, or set folder to "
@@ -58,6 +60,17 @@ def chosen_folder(pictures: str, folder: str = AS_WRITTEN) -> Path:
         "No folder of pictures is chosen. It may lie in ComfyUI's input folder, "
         f"{shown(inputs)}: {there}; or write the path of another one into pictures."
     )
+
+
+def _absolute(written: str) -> str:
+    """As a text: pathlib makes one slash of the two with which a folder of another machine may begin."""
+    if written.startswith(ELSEWHERE):
+        return written
+    try:
+        path = Path(written).expanduser() if written.startswith("~") else written
+        return os.path.join(folder_paths.get_input_directory(), path)
+    except RuntimeError as error:  # nobody has that name
+        raise ValueError(f"There is no home folder {shown(written)}.") from error
 
 
 def checked_folder(pictures: str | None, folder: str) -> bool | str:

@@ -19,6 +19,7 @@ IQAAdapterType = io.Custom("IQA_ADAPTER")  # adapter.adapter.Adapter
 IQAModelType = io.Custom("IQA_MODEL")  # iqa_models.loading.IQAModel
 IQAScoresType = io.Custom("IQA_SCORES")  # iqa_models.scoring.Scores
 IQAFeaturesType = io.Custom("IQA_FEATURES")  # iqa_models.features.Features
+IQARecordType = io.Custom("IQA_GUIDANCE_RECORD")  # guidance.record.Record
 IQAEmbedsType = io.Custom("IQA_EMBEDS")  # adapter.tokens.QualityTokens
 
 _SCHEMA_FIELDS = {field.name for field in dataclasses.fields(io.Schema)}
@@ -86,6 +87,11 @@ def single(values: list, name: str) -> object:
 def pictures(images: list[Tensor]) -> list[Tensor]:
     """Every picture ``[height, width, channels]`` of a list of IMAGEs, in order."""
     return [picture for batch in images for picture in batch]
+
+
+def latents_one_by_one(latents: Sequence[dict]) -> list[dict]:
+    """A LATENT for every latent of a list of LATENTs, in order."""
+    return [{"samples": samples[None]} for latent in latents for samples in latent["samples"]]
 
 
 def files_in(folder: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import comfy.utils
@@ -72,8 +73,12 @@ class IQAScoreDataset(io.ComfyNode):
         return first_problem(named(name), checked_folder(pictures, folder))
 
     @classmethod
-    def fingerprint_inputs(cls, pictures: str | None = None, folder: str = AS_WRITTEN, **_inputs) -> str:
-        return "" if pictures is None else fingerprint(chosen_folder(pictures, folder))  # None: another node names them
+    def fingerprint_inputs(
+        cls, name: str | None = None, pictures: str | None = None, folder: str = AS_WRITTEN, **_inputs
+    ) -> tuple[str, int]:
+        # None: another node gives it
+        seen = "" if pictures is None else fingerprint(chosen_folder(pictures, folder))
+        return seen, 0 if name is None else WRITTEN.times_gone(place_of(name))
 
     @classmethod
     def execute(
@@ -92,12 +97,42 @@ class IQAScoreDataset(io.ComfyNode):
         found = find_pictures(chosen)
         models = [model for model in (iqa_model, model_2, model_3, model_4) if model is not None]
         resize = iqa_model.entry.resize if protocol == AUTO else protocol
-        place = Path(folder_paths.get_output_directory()) / TABLES / name
-        score_dataset(found, Scorer(models, resize, kind == ACTIVATIONS), place, progress=comfy.utils.ProgressBar)
+        place, notes = place_of(name), []
+        scorer = Scorer(models, resize, kind == ACTIVATIONS)
+        score_dataset(found, scorer, place, progress=comfy.utils.ProgressBar, note=notes.append)
+        WRITTEN.add(place)
         table = ScoredTable.read(place)
-        summary = f"{len(table.rows.keys)} of {len(found)} pictures: {table.contents}"
-        text = "\n".join([summary, *left_out(found), str(place)])
+        summary = f"{len(table.rows)} of {len(found)} pictures: {table.contents}"
+        for note in notes:
+            logging.info(note)
+        text = "\n".join([summary, *notes, *left_out(found), str(place)])
         return io.NodeOutput(str(place), summary, str(chosen), ui={"text": [text]})
+
+
+class Written:
+    """Tables that this process has written: one that was deleted since is to be written again."""
+
+    def __init__(self):
+        self._there: set[Path] = set()
+        self._gone: dict[Path, int] = {}
+
+    def add(self, place: Path) -> None:
+        self._there.add(place)
+
+    def times_gone(self, place: Path) -> int:
+        """How often the table was found to be gone."""
+        if place in self._there and not place.is_dir():
+            self._there.remove(place)
+            self._gone[place] = self._gone.get(place, 0) + 1
+        return self._gone.get(place, 0)
+
+
+WRITTEN = Written()
+
+
+def place_of(name: str) -> Path:
+    """Folder of the table of that name."""
+    return Path(folder_paths.get_output_directory()) / TABLES / name
 
 
 def named(name: str) -> bool | str:

@@ -8,14 +8,19 @@ import os
 import folder_paths
 import torch
 from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ..files import write_text
+from ..iqa_models import catalogue
 from ..iqa_models.loading import IQAModel
 from ..iqa_models.score_text import comma_separated, meanings, table
 from ..iqa_models.scoring import Scores, score_images
+from ..iqa_models.selection import select
 from ..quality.resize import AS_IS, RESIZES
-from .schema import IQAModelType, IQAScoresType, advanced, pictures, resize_input, schema, single
+from ..quality.thresholds import parse_thresholds
+from ..training.names import check_prefix
+from .schema import IQAModelType, IQAScoresType, advanced, latents_one_by_one, pictures, resize_input, schema, single
 
 
 class IQAScoreImages(io.ComfyNode):
@@ -92,11 +97,13 @@ class IQAScoreImages(io.ComfyNode):
     ) -> io.NodeOutput:
         models = [*iqa_model, *model_2, *model_3, *model_4]
         resize, at_once = single(protocol, "resize"), single(batch_size, "batch_size")
+        prefix = single(csv, "csv").strip()
+        check_prefix(prefix)
         scores = score_images(models, pictures(images), resize, at_once)
         text = table(scores)
         shown = {"text": [text], "scores": [_finite(scores.by_metric())], "meanings": meanings(scores)}
-        if file := single(csv, "csv").strip():
-            shown["text"].append(f"written to {_write_csv(scores, file)}")
+        if prefix:
+            shown["text"].append(f"written to {_write_csv(scores, prefix)}")
         return io.NodeOutput(scores, scores.values[:, 0].tolist(), text, ui=shown)
 
 
@@ -110,7 +117,7 @@ class IQASelectBest(io.ComfyNode):
             display_name="Select Best Images",
             category="scoring",
             search_aliases=["best of", "best of n", "top k images", "filter by quality", "pick best"],
-            description="Keeps the best pictures, best first, by the scores of Score Images.",
+            description="Keeps the best pictures and their latents, best first, by the scores of Score Images.",
             is_input_list=True,
             inputs=[
                 io.Image.Input("images", tooltip="The pictures that were scored, a batch or a list."),
@@ -127,6 +134,29 @@ class IQASelectBest(io.ComfyNode):
                         tooltip="The metric that decides, where several were measured; empty for the first.",
                     )
                 ),
+                io.Latent.Input(
+                    "latent",
+                    optional=True,
+                    tooltip="Latents of the pictures, one for each, a batch or a list; the best are passed on.",
+                ),
+                io.String.Input(
+                    "thresholds",
+                    default="",
+                    optional=True,
+                    placeholder="topiq_nr=0.6, laion_aes=p80",
+                    tooltip="Scores that a picture must reach to be kept: raw (0.6), better than so many % (p80) or "
+                    "z-score (+1z). Empty for none.",
+                ),
+                advanced(
+                    io.String.Input(
+                        "check_with",
+                        default="",
+                        optional=True,
+                        placeholder="piqe",
+                        tooltip="Another measured metric, which does not decide: the summary says whether the kept "
+                        "pictures are better or worse in it. Empty for none.",
+                    )
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -139,23 +169,52 @@ class IQASelectBest(io.ComfyNode):
                     is_output_list=True,
                     tooltip="Their places among all pictures, from 0, a list.",
                 ),
+                io.Latent.Output(
+                    display_name="latent",
+                    is_output_list=True,
+                    tooltip="Their latents: one batch, or a list where their sizes differ.",
+                ),
+                io.String.Output(display_name="summary", tooltip="What was kept, with a warning if any."),
             ],
         )
 
     @classmethod
     def execute(
-        cls, images: list[Tensor], iqa_scores: list[Scores], count: list[int], metric: list[str] = ("",)
+        cls,
+        images: list[Tensor],
+        iqa_scores: list[Scores],
+        count: list[int],
+        metric: list[str] = ("",),
+        latent: list[dict] = (),
+        thresholds: list[str] = ("",),
+        check_with: list[str] = ("",),
     ) -> io.NodeOutput:
-        scores, found = single(iqa_scores, "iqa_scores"), pictures(images)
-        if len(scores) != len(found):
-            raise ValueError(
-                f"The scores are of {len(scores)} images, but {len(found)} are to choose from. Connect the images that "
-                "were scored."
-            )
-        best = scores.best(single(count, "count"), single(metric, "metric"))
-        chosen = [found[number] for number in best]
-        alike = len({picture.shape for picture in chosen}) == 1
-        return io.NodeOutput([torch.stack(chosen)] if alike else [picture[None] for picture in chosen], best)
+        scores, found, latents = single(iqa_scores, "iqa_scores"), pictures(images), latents_one_by_one(latent)
+        for name, given in (("images", found), ("latents", latents)):
+            if len(scores) != len(given) and (given or name == "images"):
+                raise ValueError(
+                    f"The scores are of {len(scores)} images, but {len(given)} {name} are to choose from. Connect the "
+                    f"{name} of those that were scored."
+                )
+        wanted = parse_thresholds(
+            single(thresholds, "thresholds"), scores.metrics, scores.statistics(), scores.resize, catalogue.names()
+        )
+        asked = single(count, "count"), single(metric, "metric"), wanted, single(check_with, "check_with")
+        selection = select(scores, *asked)
+        kept = [found[number] for number in selection.chosen]
+        alike = len({picture.shape for picture in kept}) == 1
+        shown = [torch.stack(kept)] if alike else [picture[None] for picture in kept]
+        return io.NodeOutput(shown, selection.chosen, _chosen_latents(latents, selection.chosen), selection.summary())
+
+
+def _chosen_latents(latents: list[dict], chosen: list[int]) -> list:
+    """One LATENT where all have one shape, else a list; what is connected there says so where none were given."""
+    if not latents:
+        return [ExecutionBlocker("Select Best Images got no latents; connect those of the pictures to its latent.")]
+    kept = [latents[number] for number in chosen]
+    if len({each["samples"].shape for each in kept}) > 1:
+        return kept
+    return [{"samples": torch.cat([each["samples"] for each in kept])}]
 
 
 def _write_csv(scores: Scores, prefix: str) -> str:

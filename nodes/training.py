@@ -24,6 +24,7 @@ from ..training.settings import RunSettings
 from ..training.state import has_checkpoint, steps_done
 from ..training.table import ScoredTable
 from ..training.tracking import read_losses
+from .allowed_folders import allowed_folder
 from .picture_folders import AS_WRITTEN, checked_folder, chosen_folder, folder_input, pictures_input
 from .schema import IQAAdapterType, advanced, schema
 from .score_dataset import first_problem, named
@@ -180,10 +181,10 @@ class IQAAdapterTrain(io.ComfyNode):
         )
         run = Run.named(name, chosen, anew=anew, initial=initial)
         show = Watch(chosen.training.steps, cls.hidden.unique_id)
-        found = find_pictures(chosen_folder(pictures, folder))
+        found, scores = find_pictures(chosen_folder(pictures, folder)), allowed_folder(table)
         try:
             with torch.inference_mode(False):
-                adapter = train_on_pictures(Models(model, clip, vae), found, ScoredTable.read(table), run, show)
+                adapter = train_on_pictures(Models(model, clip, vae), found, ScoredTable.read(scores), run, show)
         except comfy.model_management.InterruptProcessingException:
             show.say(_what_is_kept(run))
             raise

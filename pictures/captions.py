@@ -18,6 +18,7 @@ from pathlib import Path
 from ..files import shown
 from ..optional import needed
 from .text import decode_text
+from .unfolding import read_table
 
 FIELDS = ("text", "caption", "prompt")
 NAMES = ("file_name", "filename", "file", "image", "path")  # columns of tables, the first that is there
@@ -150,10 +151,9 @@ def _rows_of_parquet(table: Path) -> list[dict]:
         import pyarrow
         import pyarrow.parquet
     try:
-        with pyarrow.parquet.ParquetFile(table) as opened:
-            columns = [name for name in opened.schema_arrow.names if name in (*NAMES, *FIELDS)]
-            return opened.read(columns=columns).to_pylist()
-    except (OSError, pyarrow.ArrowException) as error:
+        columns = [name for name in pyarrow.parquet.read_schema(table).names if name in (*NAMES, *FIELDS)]
+        return read_table(table, columns).to_pylist()
+    except (OSError, LookupError, pyarrow.ArrowException) as error:
         raise ValueError(f"is damaged ({error})") from error
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .scaling import scale
 
 LARGEST_RATIO = 2.0  # of a bucket's longer side to its shorter one
+AT_ONCE = 2**15  # pictures whose ratios are compared together
 OTHER_CROP = (0.6, 0.9)  # sides of the other crop, as shares of the picture's
 
 
@@ -24,10 +27,16 @@ def bucket_sizes(resolution: int, step: int) -> list[tuple[int, int]]:
     return sorted(sizes)
 
 
-def nearest_bucket(height: int, width: int, sizes: list[tuple[int, int]]) -> int:
-    """Number of the size with the nearest aspect ratio (by their quotient)."""
+def nearest_bucket(height: ArrayLike, width: ArrayLike, sizes: list[tuple[int, int]]) -> np.ndarray:
+    """Number of the size with the nearest aspect ratio (by their quotient), for one picture or ``[n]`` of them.
+
+    Quotients are compared as logarithms in float32, of two that are equally near the first one counts.
+    """
     ratios = torch.tensor([h / w for h, w in sizes]).log()
-    return int((ratios - torch.tensor(height / width).log()).abs().argmin())
+    ratio = np.asarray(np.asarray(height, np.float64) / np.asarray(width, np.float64))
+    wanted = torch.from_numpy(ratio).float().log()
+    nearest = [(ratios - part[:, None]).abs().argmin(1) for part in wanted.reshape(-1).split(AT_ONCE)]
+    return torch.cat(nearest).reshape(wanted.shape).numpy()
 
 
 def scale_to_cover(pixels: Tensor, size: tuple[int, int], interpolation: str = "bicubic") -> Tensor:

@@ -5,15 +5,23 @@ The picture is a column of ``{bytes, path}``, or of bytes if its name is one of 
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import threading
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..files import shown
 from ..optional import needed
 from .captions import FIELDS, caption_of, caption_problem
+from .unfolding import check_unfolding, read_pieces, read_table
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
 
 IMAGE_FIELDS = ("image", "img", "picture", "jpg", "png", "webp")
+PICTURES = 2**30  # bytes that the pictures of a row group may take beside twice the file: some are not compressed
 _reading = threading.Lock()  # threads that read ahead ask for rows of the same group
 
 
@@ -30,9 +38,11 @@ def pictures_in(file: Path) -> list[tuple[str, str | None, int, None, str]]:
         with pyarrow.parquet.ParquetFile(file) as table:
             if not image_column(table.schema_arrow):
                 return []
+            check_unfolding(file, table.metadata, PICTURES)
             fields = [name for name in table.schema_arrow.names if name in FIELDS]
-            rows = table.read(columns=fields).to_pylist() if fields else [{}] * table.metadata.num_rows
-    except (OSError, pyarrow.ArrowException) as error:
+            count = table.metadata.num_rows
+        rows = read_table(file, fields, PICTURES).to_pylist() if fields else [{}] * count
+    except (OSError, LookupError, pyarrow.ArrowException) as error:
         raise ValueError(f"is damaged or no Parquet ({shown(error)})") from error
     return [(f"{row:08d}", caption_of(entry), row, None, caption_problem(entry)) for row, entry in enumerate(rows)]
 
@@ -58,34 +68,45 @@ def image_bytes(file: Path, row: int) -> bytes:
         ValueError: it is damaged, or has no bytes in this row.
     """
     with _reading:
-        starts = _starts(file, file.stat().st_mtime_ns)
-        group = max(number for number, start in enumerate(starts) if start <= row)
-        content = _group(file, file.stat().st_mtime_ns, group)[row - starts[group]].as_py()
+        time = file.stat().st_mtime_ns
+        opened = _opened(file, time)
+        group = bisect.bisect_right(opened.starts, row) - 1
+        content = _group(file, time, group)[row - opened.starts[group]].as_py()
     if content is None:
         raise ValueError("the row has no bytes of a picture, at most a path to it")
     return content
 
 
+class _Opened(NamedTuple):
+    """A file, with the first row of each row group; not mapped, for it may be cut off while it is read."""
+
+    file: ParquetFile
+    starts: list[int]
+
+
 @lru_cache(maxsize=64)
-def _starts(file: Path, _time: int) -> list[int]:
-    """First row of each row group."""
-    import pyarrow.parquet
-
-    with pyarrow.parquet.ParquetFile(file) as table:
-        sizes = [table.metadata.row_group(number).num_rows for number in range(table.num_row_groups)]
-    return [sum(sizes[:number]) for number in range(len(sizes))]
-
-
-@lru_cache(maxsize=2)
-def _group(file: Path, _time: int, number: int):
-    """Column of bytes of a row group."""
+def _opened(file: Path, _time: int) -> _Opened:
     import pyarrow
-    import pyarrow.compute
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(file) as table:
-            column = table.read_row_group(number, columns=[image_column(table.schema_arrow)]).column(0)
+        table = pyarrow.parquet.ParquetFile(file)
     except pyarrow.ArrowException as error:
+        raise ValueError(f"the Parquet file is damaged ({shown(error)})") from error
+    sizes = [table.metadata.row_group(number).num_rows for number in range(table.num_row_groups)]
+    return _Opened(table, [0, *itertools.accumulate(sizes[:-1])])
+
+
+@lru_cache(maxsize=4)
+def _group(file: Path, time: int, number: int):
+    """Column of bytes of a row group."""
+    import pyarrow
+    import pyarrow.compute
+
+    try:
+        table = _opened(file, time).file
+        most = 2 * file.stat().st_size + PICTURES
+        column = read_pieces(table, image_column(table.schema_arrow), file, most, 1, [number])
+    except (OSError, LookupError, pyarrow.ArrowException) as error:
         raise ValueError(f"the Parquet file is damaged ({shown(error)})") from error
     return pyarrow.compute.struct_field(column, "bytes") if pyarrow.types.is_struct(column.type) else column

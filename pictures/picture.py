@@ -39,6 +39,11 @@ class Picture:
     size: int | None = None
     uncaptioned: str = ""
 
+    @property
+    def in_shard(self) -> bool:
+        """Whether it lies in a file with others."""
+        return self.size is not None or self.file.suffix.lower() == ".parquet"
+
     def content(self) -> bytes:
         """Of the picture's file, as it was before it came into a shard.
 
@@ -50,7 +55,10 @@ class Picture:
             return image_bytes(self.file, self.offset)
         with self.file.open("rb") as file:
             file.seek(self.offset)
-            return file.read(self.size)
+            data = file.read(self.size)
+        if self.size is not None and len(data) < self.size:
+            raise ValueError(f"{self.file.name} ends before it; it was cut off since it was looked through")
+        return data
 
     def read(self) -> Tensor:
         """Pixels ``[H, W, 3]`` float32, 0...1, see :func:`.pixels.decode_opened`.

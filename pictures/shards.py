@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 from pathlib import Path
+from typing import BinaryIO
 
 from ..files import is_utf8, shown
-from .captions import BESIDE, parse_text
+from .captions import BESIDE, LONGEST, parse_text
 from .folders import is_junk
 from .pixels import SUFFIXES
 
@@ -26,8 +28,8 @@ def pictures_in(shard: Path) -> tuple[list[tuple[str, str | None, int, int, str]
     problems: dict[str, str] = {}
     skipped, dotted = [], []
     try:
-        with tarfile.open(shard, "r:") as archive:
-            for member in filter(tarfile.TarInfo.isfile, archive):
+        with shard.open("rb") as file, tarfile.open(fileobj=_Bounded(file), mode="r:") as archive:
+            for member in filter(tarfile.TarInfo.isfile, map(_checked, archive)):
                 folder, _, name = member.name.rpartition("/")
                 stem, _, suffix = name.partition(".")
                 key, suffix = f"{folder}/{stem}".lstrip("./"), f".{suffix.lower()}"
@@ -41,7 +43,7 @@ def pictures_in(shard: Path) -> tuple[list[tuple[str, str | None, int, int, str]
                     _take_caption(archive, member, suffix, captions.setdefault(key, {}), problems, key)
                 elif suffix.endswith(SUFFIXES):
                     dotted.append(member.name)
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+    except (tarfile.TarError, OSError, EOFError, ValueError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"is damaged or no uncompressed .tar shard ({shown(error)})") from error
     dotted = [name for name in dotted if _key(name) not in places]  # others are masks and the like of a picture
     if dotted:
@@ -57,6 +59,29 @@ def pictures_in(shard: Path) -> tuple[list[tuple[str, str | None, int, int, str]
     return found, skipped
 
 
+class _Bounded:
+    """A file of which nothing is read that it cannot hold: tarfile reads as much as a header says."""
+
+    def __init__(self, file: BinaryIO):
+        self._file, self._size = file, os.fstat(file.fileno()).st_size
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+
+    def read(self, count: int = -1) -> bytes:
+        if count > self._size:
+            raise tarfile.ReadError("a header says more bytes than there are")
+        return self._file.read(count)
+
+
+def _checked(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Raises:
+        tarfile.ReadError: what follows the member would come before it, so that reading would never end; or the member
+            has holes, which no WebDataset has.
+    """  # fmt: skip
+    if member.size < 0 or member.issparse():
+        raise tarfile.ReadError(f"{member.name} has an impossible size, or holes")
+    return member
+
+
 def _key(name: str) -> str:
     folder, _, name = name.rpartition("/")
     return f"{folder}/{name.partition('.')[0]}".lstrip("./")
@@ -64,7 +89,7 @@ def _key(name: str) -> str:
 
 def _take_caption(archive, member, suffix: str, captions: dict, problems: dict, key: str) -> None:
     try:
-        caption = parse_text(archive.extractfile(member).read(), suffix)
+        caption = parse_text(archive.extractfile(member).read(LONGEST + 1), suffix)
     except ValueError as error:
         problems[key] = f"{shown(member.name)} {shown(error)}"
         return

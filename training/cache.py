@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import comfy.model_management
@@ -13,32 +15,46 @@ import comfy.sd
 import torch
 from torch import Tensor
 
-from ..files import read_tensors, remove_left_behind, shown, write_tensors
+from ..files import read_tensors, remove_left_behind, shown, write_tensors, write_text
+from .cache_shards import FOLDER, Shards, Writer
 
 Tensors = dict[str, Tensor]
 
+EXTRA = "extra."  # begins names of what text encoders give beside embeddings: masks, token numbers, a second text
+COMPLETE = "complete"  # folder of notes about large sets that were encoded as a whole
 CHECKSUM = "crc32"  # in an entry's header: after a power failure a file may have its length, but zeros in it
 
 
 class Cache:
     """Tensors on disk by a digest of all that they depend on: never stale, shared by runs, processes and machines.
 
-    Whoever writes an entry writes it whole, under a name of its own, and then gives it its name; two that make the same
-    one at once make the same, so that it does not matter who is last. An entry that is damaged counts as absent.
+    What a stage makes goes into shards, see :mod:`.cache_shards`; single entries, and all of earlier versions, are
+    files of their own. Whoever writes a file writes it whole, under a name of its own, and then gives it its name; two
+    that make the same one at once make the same, so that it does not matter who is last. An entry that is damaged
+    counts as absent.
 
     Args:
-        folder: gets one small ``.safetensors`` file per entry; None keeps nothing.
+        folder: of the cache; None keeps nothing.
     """
 
     def __init__(self, folder: Path | None):
         self.folder = folder
+        self._damaged: set[bytes] = set()  # entries of shards that were found to be so
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look which shards there are."""
+        self.shards = None if self.folder is None else Shards(self.folder)
 
     def has(self, parts: tuple) -> bool:
         """Whether there is an entry of the length that it says; its values are not read."""
         if self.folder is None:
             return False
+        digest = _digest(parts)
+        if digest not in self._damaged and self.shards.has(digest):
+            return True
         try:
-            return bool(read_tensors(self._path(parts)).content)
+            return bool(read_tensors(self._path(digest), mapped=True).content)
         except (OSError, ValueError):
             return False
 
@@ -48,40 +64,90 @@ class Cache:
         Args:
             parts: strings and numbers on which the tensors depend.
         """
-        return None if self.folder is None else _read(self._path(parts))
+        if self.folder is None:
+            return None
+        digest = _digest(parts)
+        if digest not in self._damaged and (found := self.shards.get(digest)) is not None:
+            tensors, checksum, shard = found
+            if tensors and checksum == _checksum(tensors):
+                return tensors
+            self._damaged.add(digest)
+            logging.warning("An entry of %s is damaged and made again", shown(shard))
+        return _read(self._path(digest))
 
-    def put(self, parts: tuple, tensors: Tensors) -> Tensors:
+    def put(self, parts: tuple, tensors: Tensors, writer: Writer | None = None) -> Tensors:
         """Keep tensors; gives them back as :meth:`get` will, in float16.
+
+        Args:
+            writer: puts them into a shard.
 
         Raises:
             OSError: they cannot be written, and nobody else has written them.
         """
         kept = _half(tensors)
-        if self.folder is not None:
-            path = self._path(parts)
-            try:
-                write_tensors(path, kept, {CHECKSUM: _checksum(kept)})
-            except OSError:  # Windows replaces no file that another process is reading
-                if _read(path) is None:
-                    raise
+        if self.folder is None:
+            return kept
+        digest = _digest(parts)
+        if writer is not None:
+            writer.put(digest, kept, _checksum(kept))
+            return kept
+        path = self._path(digest)
+        try:
+            write_tensors(path, kept, {CHECKSUM: f"{_checksum(kept):08x}"})
+        except OSError:  # Windows replaces no file that another process is reading
+            if _read(path) is None:
+                raise
         return kept
+
+    @contextlib.contextmanager
+    def writing(self, most: int) -> Iterator[Writer]:
+        """A writer of at most so many entries, which count from the end of the block on, however it ends."""
+        writer = Writer(self.folder, most)
+        try:
+            yield writer
+        finally:
+            writer.close()
+            self.refresh()
+
+    def is_complete(self, parts: tuple) -> bool:
+        """Whether all that a set needs was in these shards, and they are still there; none is opened.
+
+        Args:
+            parts: on which it depends.
+        """
+        try:
+            names = json.loads(self._complete(parts).read_text(encoding="utf-8"))
+            return isinstance(names, list) and set(names) <= set(self.shards.names)
+        except (OSError, ValueError, TypeError):
+            return False
+
+    def note_complete(self, parts: tuple) -> None:
+        """See :meth:`is_complete`."""
+        write_text(self._complete(parts), json.dumps(self.shards.names))
+
+    def _complete(self, parts: tuple) -> Path:
+        return self.folder / COMPLETE / f"{_digest(parts).hex()}.json"
 
     def remove_left_behind(self) -> None:
         """Remove what killed writers left."""
         if self.folder is not None:
-            for folder in self.folder.glob("??"):
+            for folder in (*self.folder.glob("??"), self.folder / FOLDER):
                 with contextlib.suppress(OSError):  # of somebody else's folder
                     remove_left_behind(folder)
 
-    def _path(self, parts: tuple) -> Path:
-        digest = hashlib.blake2b(repr(parts).encode(), digest_size=20).hexdigest()
-        return self.folder / digest[:2] / f"{digest}.safetensors"
+    def _path(self, digest: bytes) -> Path:
+        """Of an entry that is a file of its own."""
+        return self.folder / digest.hex()[:2] / f"{digest.hex()}.safetensors"
+
+
+def _digest(parts: tuple) -> bytes:
+    return hashlib.blake2b(repr(parts).encode(), digest_size=20).digest()
 
 
 def _read(path: Path) -> Tensors | None:
     try:
         tensors, header = read_tensors(path, mapped=False)
-        if header.get(CHECKSUM, checksum := _checksum(tensors)) == checksum:  # version 0.1.0 wrote none
+        if header.get(CHECKSUM, checksum := f"{_checksum(tensors):08x}") == checksum:  # version 0.1.0 wrote none
             return tensors
         problem = "it holds other bytes than were written"
     except FileNotFoundError:
@@ -92,11 +158,11 @@ def _read(path: Path) -> Tensors | None:
     return None
 
 
-def _checksum(tensors: Tensors) -> str:
+def _checksum(tensors: Tensors) -> int:
     number = 0
     for name in sorted(tensors):
         number = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), number)
-    return f"{number:08x}"
+    return number
 
 
 def _half(tensors: Tensors) -> Tensors:
@@ -154,7 +220,7 @@ def _cut(chunks: list[list[tuple]], empty: list[tuple], limit: int) -> list[list
 @torch.no_grad()
 def encode_text(clip: comfy.sd.CLIP, text: str, limit: int = 0) -> Tensors:
     """``text`` ``[tokens, width]`` and, where the encoder has one, ``pooled`` ``[P]``, as CLIPTextEncode makes them of
-    plain text.
+    plain text; other tensors (attention masks, token numbers, embeddings of a second encoder) by ``extra.NAME``.
 
     Args:
         limit: tokens after which the text is cut; 0 takes all of it.
@@ -162,15 +228,21 @@ def encode_text(clip: comfy.sd.CLIP, text: str, limit: int = 0) -> Tensors:
     tokens = cut_tokens(clip, text, limit) if limit else plain_tokens(clip, text)
     ((embedding, extra),) = clip.encode_from_tokens_scheduled(tokens)
     pooled = extra.get("pooled_output")
-    return {"text": embedding[0]} | ({} if pooled is None else {"pooled": pooled[0]})
+    others = {EXTRA + name: value for name, value in extra.items()
+              if name != "pooled_output" and isinstance(value, Tensor)}  # fmt: skip
+    return {"text": embedding[0]} | ({} if pooled is None else {"pooled": pooled[0]}) | others
 
 
 def encode_pictures(vae: comfy.sd.VAE, pixels: Tensor) -> Tensor:
-    """``[n, H, W, 3]`` -> most probable latents ``[n, C, h, w]``, as VAEEncode makes them, not yet scaled."""
+    """``[n, H, W, 3]`` -> most probable latents ``[n, C, h, w]`` (``[n, C, 1, h, w]`` of a VAE of videos), as VAEEncode
+    makes them, not yet scaled."""
     room = vae.memory_used_encode(pixels.movedim(-1, 1).shape, vae.vae_dtype)
     comfy.model_management.load_models_gpu([vae.patcher], memory_required=room)
+    # a VAE of videos takes several pictures for frames of one
+    parts = pixels.split(1) if getattr(vae, "latent_dim", 2) == 3 else [pixels]
+    # it is loaded by now: weights that moved in here could not be trained through
     with torch.inference_mode():  # ComfyUI needs it for tiles, which it takes where memory is short
-        latents = vae.encode(pixels)  # the VAE is loaded: weights that moved in here could not be trained through
+        latents = torch.cat([vae.encode(part) for part in parts])
     return latents.clone()
 
 

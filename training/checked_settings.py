@@ -31,6 +31,7 @@ class Setting:
         choices: of a text.
         multiple_of: of which it must be a multiple; 0 for any number.
         entries: type of a list's entries.
+        of_model: without a value the connected model decides; the default stands for it where there is none.
     """
 
     meaning: str
@@ -43,6 +44,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     multiple_of: int = 0
     entries: type = str
+    of_model: bool = False
 
     @property
     def range(self) -> str:
@@ -167,7 +169,10 @@ def make_settings(given: dict, origin: str, *classes: type[Checked]) -> list:
     known = [name for names in fields.values() for name in names]
     if unknown := [_shown(name) for name in given if name not in known]:
         raise ValueError(f"{origin}: unknown setting {', '.join(unknown)}; known are {', '.join(known)}.")
-    return [cls(**{name: given[name] for name in names if name in given}) for cls, names in fields.items()]
+    try:
+        return [cls(**{name: given[name] for name in names if name in given}) for cls, names in fields.items()]
+    except ValueError as error:
+        raise ValueError(f"{origin}: {error}") from error
 
 
 def to_help(title: str, cls: type[Checked]) -> str:
@@ -175,7 +180,8 @@ def to_help(title: str, cls: type[Checked]) -> str:
     lines = [f"{title}:"]
     for field in dataclasses.fields(cls):
         known = field.metadata["setting"]
-        facts = [f"default {_yaml(field.default)}{f' {known.unit}' if known.unit else ''}"]
+        default = f"{_yaml(field.default)}{f' {known.unit}' if known.unit else ''}"
+        facts = ["default the model's own" if known.of_model else f"default {default}"]
         facts += [f"range {known.range}"] if known.range and not known.choices else []
         facts += [f"one of {known.range}"] if known.choices else []
         facts += [f"paper {known.paper}"] if known.paper else []
@@ -185,7 +191,7 @@ def to_help(title: str, cls: type[Checked]) -> str:
 
 
 def to_commented_yaml(title: str, cls: type[Checked]) -> str:
-    """Every setting with its default, below a comment that says what it is."""
+    """Every setting with its default, below a comment that says what it is; what the model decides is no line yet."""
     lines = [f"# {title}"]
     for field in dataclasses.fields(cls):
         known = field.metadata["setting"]
@@ -194,7 +200,7 @@ def to_commented_yaml(title: str, cls: type[Checked]) -> str:
         facts += [f"Range: {known.range}"] if known.range else []
         facts += [f"Paper: {known.paper}"] if known.paper else []
         lines += ["", *textwrap.wrap(". ".join(facts) + ".", WIDTH, initial_indent="# ", subsequent_indent="# ")]
-        lines += [f"{field.name}: {_yaml(field.default)}"]
+        lines += [f"{'# ' if known.of_model else ''}{field.name}: {_yaml(field.default)}"]
     return "\n".join(lines) + "\n"
 
 

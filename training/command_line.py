@@ -15,9 +15,10 @@ from tqdm import tqdm
 from ..adapter.checkpoint import load_adapter
 from ..iqa_models.catalogue import DEFAULT_RESIZE
 from ..iqa_models.loading import load_iqa_model
-from ..pictures.reading import Found, find_pictures, left_out
+from ..pictures.reading import Found, Indexed, left_out
 from .base_model import load_models
 from .checked_settings import parse_mapping
+from .find_together import find_together
 from .import_scores import import_scores
 from .loop import TrainingDiverged
 from .memory import TrainingOutOfMemory, memory_errors
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace, embedded: Mapping[str, Callable[[], tuple
 
 def _score(arguments: argparse.Namespace, terminal: _Terminal) -> str:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's time limit: keep the rows that are done
-    pictures = find_pictures(arguments.pictures)
+    pictures = find_together(arguments.pictures)
     for note in left_out(pictures):
         terminal.note(note)
     if not arguments.memory > 0:
@@ -71,10 +72,10 @@ def _score(arguments: argparse.Namespace, terminal: _Terminal) -> str:
     else:
         _measure(arguments, pictures, terminal)
     table = ScoredTable.read(arguments.table)
-    return f"{len(table.rows.keys)} of {len(pictures)} pictures: {table.contents} in {arguments.table}"
+    return f"{len(table.rows)} of {len(pictures)} pictures: {table.contents} in {arguments.table}"
 
 
-def _measure(arguments: argparse.Namespace, pictures: Found, terminal: _Terminal) -> None:
+def _measure(arguments: argparse.Namespace, pictures: Found | Indexed, terminal: _Terminal) -> None:
     if arguments.key or arguments.columns:
         raise ValueError("--key and --columns are of --import; leave them out.")
     names = arguments.metrics or [arguments.features]
@@ -89,7 +90,7 @@ def _measure(arguments: argparse.Namespace, pictures: Found, terminal: _Terminal
         score_dataset(pictures, scorer, arguments.table, bar, arguments.shard_size, terminal.note)
 
 
-def _import(arguments: argparse.Namespace, pictures: Found, terminal: _Terminal) -> None:
+def _import(arguments: argparse.Namespace, pictures: Found | Indexed, terminal: _Terminal) -> None:
     if not arguments.columns:
         raise ValueError("--import needs --columns: the columns that hold scores, as in --columns mos:higher.")
 
@@ -107,7 +108,7 @@ def _train(arguments: argparse.Namespace, embedded: Mapping[str, Callable[[], tu
     check_name(arguments.name)
     given, origin = _settings(arguments)
     RunSettings.from_mapping(given, origin)  # mistakes are answered before anything is loaded
-    pictures, table = find_pictures(arguments.pictures), ScoredTable.read(arguments.table)
+    pictures, table = find_together(arguments.pictures), ScoredTable.read(arguments.table)
     initial = load_adapter(arguments.from_adapter) if arguments.from_adapter else None
     terminal.heed_signals()
     models = load_models(arguments.checkpoint, embedded)

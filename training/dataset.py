@@ -12,6 +12,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +21,18 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..adapter.metadata import Metadata
+from ..files import shown
 from ..pictures.cropping import bucket_sizes, centre_crop, nearest_bucket, other_crop, scale_to_cover
 from ..pictures.distortions import distort_randomly
-from ..pictures.reading import Picture, captioned
+from ..pictures.found import Captions, captions, shard_states, take
+from ..pictures.reading import Indexed, Picture, captioned
 from .cache import SYNTAX, Cache, Tensors
 from .encoder import Encoder, Keys, Source
-from .matching import match
+from .matching import Matched, match
+from .pictures_seen import hashes
 from .reading_ahead import Reserve
 from .settings import DataSettings
+from .stream import Unavailable
 from .table import ScoredTable
 
 
@@ -58,13 +63,13 @@ class TrainingSet(Dataset):
         settings: how pictures become items.
         cache: folder for latents and embeddings; used if the settings say so.
         seed: of the variants.
-        known: gives digests of the pictures from an earlier time, see :func:`.identity.of_pictures`; what has not
-            changed since is not read again.
+        known: gives digests of the pictures from an earlier time, see :class:`.pictures_record.PicturesRecord`; what
+            has not changed since is not read again.
 
     Attributes:
         pictures: those with a caption and a row.
         notes: what the user should know about the others, and about renamed ones.
-        known: of all pictures what tells them apart, as far as it is known; in the main process only.
+        seen: they as they are now, as far as it is known; None in processes that are not the main one.
         values: their raw scores or activations, ``[pictures, m]``.
         mean, std: with which these are standardised, ``[m]``.
         metadata: what the quality input is.
@@ -86,17 +91,19 @@ class TrainingSet(Dataset):
     ):
         self.table, self.settings, self.seed = table, settings, seed
         self.variants = settings.variants if settings.drawn else 1
-        chosen, about_captions = captioned(pictures)
-        self._matched = match(pictures, chosen, table, known)
-        self.notes, self.known = [*about_captions, *self._matched.notes], self._matched.known
-        self.pictures, rows = _with_scores(self._matched.pictures, self._matched.rows, table, settings)
-        self.metadata, self.mean, self.std = _described(table, settings, len(rows))
-        self.values = _values(table, settings, rows)
-        self._scored_sizes = table.rows.sizes[rows]
+        about_captions = captioned(pictures)[1]
+        self._matched = _with_scores(match(pictures, table, known), table, settings)
+        self.notes = [*about_captions, *self._matched.notes]
+        self.pictures, self.seen = self._matched.pictures, self._matched.seen
+        self.metadata, self.mean, self.std = _described(table, settings, len(self.pictures))
+        self.values = _values(table, settings, self._matched.rows)
+        self._scored_sizes = table.rows.sizes[self._matched.rows]
         self._sizes = bucket_sizes(settings.resolution, settings.bucket_step) if settings.buckets else []
-        chosen = [nearest_bucket(height, width, self._sizes) for width, height in self._scored_sizes.tolist()
-                  if settings.buckets]  # fmt: skip
-        self.buckets = np.repeat(chosen, self.variants) if settings.buckets else None
+        self.buckets = None
+        if settings.buckets:
+            width, height = self._scored_sizes.numpy().T
+            self.buckets = np.repeat(nearest_bucket(height, width, self._sizes), self.variants)
+        self._shards, self._said = shard_states(self.pictures), set()  # the latter: of which something was said
         self.cache = Cache(cache if settings.cache else None)
         self._keys = encoder.keys if settings.cache else Keys()
 
@@ -112,10 +119,11 @@ class TrainingSet(Dataset):
             source = self.source(index)
         return Read(index, text, picture, source)
 
-    @property
-    def captions(self) -> list[str]:
-        """All of them, each once, in order."""
-        return sorted({picture.caption for picture in self.pictures})
+    @cached_property
+    def captions(self) -> Sequence[str]:
+        """All of them, each once, in the order of the pictures."""
+        _, first = np.unique(hashes(captions(self.pictures)), return_index=True)
+        return Captions(take(self.pictures, np.sort(first)))
 
     def caption(self, index: int) -> str:
         return self.pictures[index // self.variants].caption
@@ -129,6 +137,14 @@ class TrainingSet(Dataset):
         raw = picture["features"] if self.settings.drawn else self.values[index // self.variants]
         return self.standardise(raw.float())
 
+    def say_unavailable(self, error: Unavailable) -> None:
+        """Log it, once for each shard."""
+        shard, reason = error.args
+        if shard not in self._said:
+            self._said.add(shard)
+            logging.warning("%s cannot be read as it was when the run began (%s); other pictures come in the place of "
+                            "those that cannot be read.", shown(shard), shown(reason))  # fmt: skip
+
     def check(self) -> None:
         """Make sure that the pictures are those that were scored.
 
@@ -140,6 +156,18 @@ class TrainingSet(Dataset):
     def standardise(self, raw: Tensor) -> Tensor:
         """Raw scores or activations ``[..., m]`` -> quality input."""
         return (raw - self.mean) / self.std
+
+    @property
+    def parts(self) -> tuple:
+        """On what all of its entries together depend; empty for a small set, whose entries are soon looked up."""
+        if not isinstance(self.pictures, Indexed):
+            return ()
+        index, numbers = self.pictures.index, self.pictures.numbers
+        chosen = hashlib.blake2b(numbers, digest_size=16).hexdigest()
+        return "set", index.shards, len(index), chosen, self._keys, self.settings, self.seed, self._bucket_digest()
+
+    def _bucket_digest(self) -> str:
+        return "" if self.buckets is None else hashlib.blake2b(self.buckets, digest_size=16).hexdigest()
 
     def text_entry(self, caption: str) -> tuple:
         """Of the cache: on what an embedding depends."""
@@ -155,12 +183,18 @@ class TrainingSet(Dataset):
         """
         number, variant = divmod(index, self.variants)
         picture, settings = self.pictures[number], self.settings
-        state = picture.file.stat()
-        file = (picture.key, state.st_size, state.st_mtime_ns, picture.offset)
+        file = (picture.key, *self._state(picture), picture.offset)
         drawn = (variant, self.seed, settings.distortion_rate, settings.other_crop, self._keys.iqa)
         # by name where it is no default, so that caches of version 0.1.0 stay valid
         others = sorted({settings.interpolation, settings.latents} & {"bilinear", "sample"})
         return "picture", self._keys.vae, file, self.size(index), drawn if settings.drawn else (), *others
+
+    def _state(self, picture: Picture) -> tuple[int, int]:
+        """Bytes and time of a picture's file; of a shard those that it had when the set was made."""
+        if picture.in_shard:
+            return self._shards[picture.file]
+        state = picture.file.stat()
+        return state.st_size, state.st_mtime_ns
 
     def source(self, index: int, reserve: Reserve = lambda size: None) -> Source:
         """The picture of an item, decoded, scaled, perhaps distorted, and cropped.
@@ -169,15 +203,19 @@ class TrainingSet(Dataset):
             reserve: see :func:`.reading_ahead.read_ahead`.
 
         Raises:
-            ValueError: it cannot be read, or is another one than was scored.
+            ValueError: it cannot be read, or is another one than was scored; :class:`.stream.Unavailable` if that is
+                the fault of a shard.
         """
         number, variant = divmod(index, self.variants)
         picture, settings, size = self.pictures[number], self.settings, self.size(index)
-        pixels = picture.values(reserve)
-        height, width = pixels.shape[:2]
-        if self._scored_sizes[number].tolist() != [width, height]:
-            remedy = self.table.contents.remedy
-            raise ValueError(f"{picture.key} is no longer the picture that was scored; {remedy}.")
+        try:
+            pixels = picture.values(reserve)
+            height, width = pixels.shape[:2]
+            if self._scored_sizes[number].tolist() != [width, height]:
+                remedy = self.table.contents.remedy
+                raise ValueError(f"{picture.key} is no longer the picture that was scored; {remedy}.")
+        except ValueError as error:
+            raise Unavailable(str(picture.file), str(error)) if picture.in_shard else error from error
         pixels = scale_to_cover(pixels, size, settings.interpolation)
         generator = torch.Generator().manual_seed(_seed(self.seed, picture.key, variant))
         if settings.distortion_rate:
@@ -220,7 +258,7 @@ def _described(table: ScoredTable, settings: DataSettings, count: int) -> tuple[
     return metadata, torch.tensor(mean), torch.tensor(std)
 
 
-def _values(table: ScoredTable, settings: DataSettings, rows: list[int]) -> Tensor:
+def _values(table: ScoredTable, settings: DataSettings, rows: np.ndarray) -> Tensor:
     """Raw scores of the chosen metrics, or activations, ``[pictures, m]``; NaN where there is none."""
     values = table.rows.values[rows]
     if settings.metrics and table.contents.kind == "score":
@@ -228,9 +266,7 @@ def _values(table: ScoredTable, settings: DataSettings, rows: list[int]) -> Tens
     return values
 
 
-def _with_scores(
-    pictures: list[Picture], rows: list[int], table: ScoredTable, settings: DataSettings
-) -> tuple[list[Picture], list[int]]:
+def _with_scores(matched: Matched, table: ScoredTable, settings: DataSettings) -> Matched:
     """Without the pictures for which an IQA model has no answer (NaN); says how many they are.
 
     Raises:
@@ -238,14 +274,14 @@ def _with_scores(
     """
     if table.contents.kind == "score":
         table.metrics(settings.metrics)  # refuses names that are no columns
-    there = _values(table, settings, rows).isfinite().all(1).tolist()
-    absent = [picture.key for picture, answered in zip(pictures, there, strict=True) if not answered]
-    if len(absent) == len(pictures):
-        raise ValueError(f"None of the {len(pictures)} pictures has a score in the table {table.folder}; all are NaN.")
-    if absent:
-        logging.warning(
-            "%d of %d pictures have no score (NaN) in the table %s and are left out, %s among them.",
-            len(absent), len(pictures), table.folder, absent[0],
-        )  # fmt: skip
-    kept = [(picture, row) for picture, row, answered in zip(pictures, rows, there, strict=True) if answered]
-    return [picture for picture, _ in kept], [row for _, row in kept]
+    is_there = _values(table, settings, matched.rows).isfinite().all(1).numpy()
+    count, absent = len(is_there), np.flatnonzero(~is_there)
+    if len(absent) == count:
+        raise ValueError(f"None of the {count} pictures has a score in the table {table.folder}; all are NaN.")
+    if not len(absent):
+        return matched
+    logging.warning(
+        "%d of %d pictures have no score (NaN) in the table %s and are left out, %s among them.",
+        len(absent), count, table.folder, matched.pictures[int(absent[0])].key,
+    )  # fmt: skip
+    return matched.take(np.flatnonzero(is_there))

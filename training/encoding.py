@@ -11,14 +11,15 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from .cache import Tensors
+from .cache_shards import Writer
 from .dataset import Read, TrainingSet
 from .encoder import Encoder, Source
 from .latents import scaled
 from .observer import Observer, TrainingStopped
-from .processes import any_of_all, share
-from .reading_ahead import MEMORY, READERS, read_ahead
+from .processes import any_of_all, in_main, is_main, share
+from .reading_ahead import MEMORY, READERS, Reserve, read_ahead
 from .room import room_for_cache
-from .stream import TrainingData
+from .stream import TrainingData, Unavailable
 
 AT_ONCE = 8  # pictures that are encoded together
 PIXELS_AT_ONCE = {"cpu": 2**18, "other": 2**21}  # one or eight pictures of 512x512; a CPU gains nothing from more
@@ -64,7 +65,7 @@ class Encoding:
         Raises:
             OSError: the disk has less.
         """
-        if not self._keeps:
+        if not self._keeps or self._is_complete():
             return []
         entry = self.items.picture_entry(0)
         picture = self._cache.get(entry) or self._encode([(0, self.items.source(0))])[0]
@@ -78,25 +79,34 @@ class Encoding:
             TrainingStopped: the observer said so; what is in the cache stays there.
         """
         self.items.check()
-        if not self._keeps:
+        if not self._keeps or in_main(self._is_complete):
             return
         self._cache.remove_left_behind()
         captions, indices = share(self.items.captions), share(range(len(self.items)))
         work = _Work(len(captions) + len(indices), observer)
-        for caption in work.left_to_do(captions, lambda caption: self._cache.has(self.items.text_entry(caption))):
-            self._text(caption)
-            work.did(1)
+        with self._cache.writing(len(captions)) as shards:
+            missing = work.left_to_do(captions, lambda caption: self._cache.has(self.items.text_entry(caption)))
+            for caption in missing:
+                self._cache.put(self.items.text_entry(caption), self._encoder.text(caption), shards)
+                work.did(1)
         by_size = sorted(indices, key=self.items.size)
         missing = work.left_to_do(by_size, lambda index: self._cache.has(self.items.picture_entry(index)))
-        sources = read_ahead(missing, self.items.source, READERS, 2 * AT_ONCE, MEMORY)
-        with contextlib.closing(sources):
-            for group in self._groups(sources):
-                self._encode(group)
+        sources = read_ahead(missing, self._source, READERS, 2 * AT_ONCE, MEMORY)
+        with self._cache.writing(len(indices)) as shards, contextlib.closing(sources):
+            for group in self._groups((index, source) for index, source in sources if self._is_there(source, work)):
+                self._encode(group, shards)
                 work.did(len(group))
                 if work.stopped:
                     break
         if any_of_all(work.stopped):
             raise TrainingStopped("Stopped while the pictures were prepared; those that are done are kept.")
+        self._cache.refresh()  # by now all have written theirs
+        if self.items.parts and is_main():
+            self._cache.note_complete(self.items.parts)
+
+    def _is_complete(self) -> bool:
+        """Whether it is known of a large set that nothing is missing."""
+        return bool(self.items.parts) and self._cache.is_complete(self.items.parts)
 
     def _joined(self, item: Read, picture: Tensors) -> dict:
         text = self._text(self.items.caption(item.index)) if item.text is None else item.text
@@ -107,11 +117,24 @@ class Encoding:
         entry = self.items.text_entry(caption)
         return self._cache.get(entry) or self._cache.put(entry, self._encoder.text(caption))
 
-    def _encode(self, group: Sequence[tuple[int, Source]]) -> dict[int, Tensors]:
+    def _source(self, index: int, reserve: Reserve) -> Source | Unavailable:
+        """A picture, or what is wrong with its shard."""
+        try:
+            return self.items.source(index, reserve)
+        except Unavailable as error:
+            return error
+
+    def _is_there(self, source: Source | Unavailable, work: _Work) -> bool:
+        if isinstance(source, Unavailable):
+            self.items.say_unavailable(source)
+            work.did(1)
+        return not isinstance(source, Unavailable)
+
+    def _encode(self, group: Sequence[tuple[int, Source]], shards: Writer | None = None) -> dict[int, Tensors]:
         """Make and keep what the models make of pictures of one size, by item."""
         made = self._encoder.pictures([source for _, source in group])
         entries = [self.items.picture_entry(index) for index, _ in group]
-        return {index: self._cache.put(entry, tensors)
+        return {index: self._cache.put(entry, tensors, shards)
                 for (index, _), entry, tensors in zip(group, entries, made, strict=True)}  # fmt: skip
 
     def _groups(self, sources: Iterable[tuple[int, Source]]) -> Iterator[list[tuple[int, Source]]]:

@@ -1,9 +1,9 @@
-"""Digests of what a training starts from: the base model with its LoRAs, an adapter, pictures."""
+"""Digests of what a training starts from: the base model with its LoRAs, an adapter."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import comfy.sd
@@ -12,7 +12,6 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..adapter.adapter import Adapter
-from ..pictures.reading import Picture
 
 THREADS = 8  # hashing lets other threads run
 
@@ -68,26 +67,6 @@ def of_adapter(adapter: Adapter) -> str:
     projection = adapter.projection.state_dict()
     weights = [weight for layer in adapter.layers for weight in (layer.key, layer.value)]
     return of_tensors([*(projection[key] for key in sorted(projection)), *weights])
-
-
-def of_pictures(pictures: Iterable[Picture], known: Mapping[str, list]) -> dict[str, list]:
-    """What tells pictures apart, by key: digest of the caption, bytes and time of the file, digest of the bytes.
-
-    Args:
-        known: the same of an earlier time; where bytes and time have not changed, the picture is not read again.
-    """
-
-    def entry(picture: Picture) -> list:
-        state, caption = picture.file.stat(), _digest(picture.caption.encode())
-        place = [picture.offset, picture.size or state.st_size, state.st_mtime_ns]
-        before = known.get(picture.key)
-        content = before[-1] if before and before[1:-1] == place else _digest(picture.content())
-        return [caption, *place, content]
-
-    pictures = list(pictures)
-    with ThreadPoolExecutor(THREADS) as pool:
-        entries = pool.map(entry, pictures)
-        return {picture.key: found for picture, found in zip(pictures, entries, strict=True)}
 
 
 def _take_apart(value: object, tensors: list[Tensor], words: list[str]) -> None:

@@ -12,7 +12,7 @@ import torch
 from ..files import shown
 from ..pictures.captions import NAMES
 from ..pictures.pixels import decode
-from ..pictures.reading import Found, Picture
+from ..pictures.reading import Picture
 from . import unreadable
 from .contents import CONTENTS, Contents
 from .import_columns import Column, parse_columns
@@ -74,7 +74,7 @@ def import_scores(
     lines = unanswered(folder) + [f"{shown(picture.key)}: {shown(reason)}" for picture, reason in damaged]
     lines += [f"{shown(picture.key)}: {shown(source.path.name)} has no row for it"
               for number, picture in enumerate(pictures) if number not in row_of]  # fmt: skip
-    lines += pictures.left_out if isinstance(pictures, Found) else []
+    lines += getattr(pictures, "left_out", [])
     unreadable.write(folder, lines, [picture for picture, _ in damaged])
     if damaged:
         notes.append(f"{len(damaged)} pictures cannot be read and are left out, {shown(damaged[0][0].key)} among them.")

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import comfy.model_management
 import torch
+from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 
 from ..adapter.adapter import Adapter
 from ..adapter.checkpoint import save_adapter
 from ..adapter.sites import family, sites
 from ..optional import needed
+from .forward import recomputed_blocks
 from .memory import TrainingOutOfMemory, memory_errors
-from .objective import Objective, check_weighting, recomputed_blocks
+from .objective import Objective, check_weighting
 from .observer import Observer, TrainingStopped
 from .settings import TrainingSettings
 from .state import CHECKPOINT, TrainingState, has_checkpoint
@@ -230,11 +232,12 @@ def check(model: ModelPatcher, data: TrainingData, settings: TrainingSettings) -
     base = model.model
     found = sites(base.diffusion_model)
     item, values = data.item(0), data.metadata.quality_width
-    channels, width = base.latent_format.latent_channels, found[0].context_width
-    if item["latent"].ndim != 3 or len(item["latent"]) != channels:
+    latents, width = base.latent_format, found[0].text_width
+    channels, sides = latents.latent_channels, 1 + latents.latent_dimensions
+    if item["latent"].ndim != sides or len(item["latent"]) != channels:
         raise ValueError(
             f"The training set's latents have the shape {tuple(item['latent'].shape)}; the model needs "
-            f"({channels}, height, width). Encode the pictures with the model's own VAE."
+            f"({channels}, {'frames, ' * (sides == 4)}height, width). Encode the pictures with the model's own VAE."
         )
     if item["quality"].ndim != 1 or len(item["quality"]) != (values or len(item["quality"])):
         raise ValueError(
@@ -247,5 +250,11 @@ def check(model: ModelPatcher, data: TrainingData, settings: TrainingSettings) -
                 f"{name} has embeddings of the shape {tuple(text['text'].shape)}; the model needs (tokens, {width}). "
                 "Encode it with the model's own text encoder."
             )
-        if base.adm_channels and text.get("pooled") is None:
+        if (base.adm_channels or _needs_pooled(base)) and text.get("pooled") is None:
             raise ValueError(f"{name} has no pooled embedding, which this model needs (`pooled`).")
+
+
+def _needs_pooled(base: BaseModel) -> bool:
+    """Flux and HiDream have an embedding for it, of which ComfyUI keeps no width."""
+    model = base.diffusion_model
+    return getattr(model, "vector_in", None) is not None or hasattr(model, "p_embedder")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from ..files import shown
+from ..pictures.found import are_captioned, in_shards, take
 from ..pictures.reading import Picture
-from .pictures_seen import Comparison, compare
+from .pictures_seen import Comparison, Seen, compare
 from .processes import in_main
 from .table import UNREADABLE, ScoredTable
 from .unreadable import still_unreadable
@@ -19,19 +23,23 @@ class Matched:
     """Pictures and their rows.
 
     Attributes:
-        pictures: those that have a row, or had one before they were replaced.
-        rows: its number, for each.
+        pictures: those that have a caption and a row, or had a row before they were replaced.
+        rows: ``[pictures]`` its number, for each.
         replaced: keys of the pictures that are no longer those that were scored.
         notes: what the user should know.
-        known: of all pictures what tells them apart, as far as it was looked at, see
-            :func:`.identity.of_pictures`; empty in processes that are not the main one.
+        seen: the pictures as they are now, as far as it was looked at; None in processes that are not the main one.
     """
 
-    pictures: list[Picture]
-    rows: list[int]
+    pictures: Sequence[Picture]
+    rows: np.ndarray
     replaced: list[str]
     notes: list[str]
-    known: dict[str, list] = field(default_factory=dict)
+    seen: Seen | None
+
+    def take(self, numbers: np.ndarray) -> Matched:
+        """Some of them."""
+        seen = None if self.seen is None else self.seen.take(numbers)
+        return replace(self, pictures=take(self.pictures, numbers), rows=self.rows[numbers], seen=seen)
 
     def check(self, table: ScoredTable) -> None:
         """Make sure that no picture was replaced.
@@ -45,52 +53,56 @@ class Matched:
             raise ValueError(f"{first} is no longer the picture that was scored{others}; {table.contents.remedy}.")
 
 
-def match(
-    pictures: Sequence[Picture], chosen: Sequence[Picture], table: ScoredTable, known: Callable[[], Mapping[str, list]]
-) -> Matched:
-    """Find the row of each picture; pictures that were renamed are found by their bytes.
+def match(pictures: Sequence[Picture], table: ScoredTable, known: Callable[[], Mapping[str, list]]) -> Matched:
+    """Find the row of each picture that has a caption; pictures that were renamed are found by their bytes.
 
-    The main process looks at the files, the others are told.
+    The main process looks at the files, the others are told. Of a shard that has changed, the pictures that are no
+    longer those that were scored are left out.
 
     Args:
-        pictures: all of the set.
-        chosen: those with a caption.
-        known: gives digests of an earlier time, see :func:`.identity.of_pictures`.
+        known: gives digests of an earlier time, see :class:`.pictures_record.PicturesRecord`.
 
     Raises:
-        ValueError: of the chosen ones some have no row, though they were not left out as unreadable; or none has one.
+        ValueError: some have no row, though they were not left out as unreadable; or none has one.
     """
-    looked_at: dict[str, list] = {}
+    has_caption = are_captioned(pictures)
+    seen: list[Seen] = []
 
-    def look() -> tuple[dict[str, int], list[str], list[str]]:
-        looked_at.update(known())
-        found = compare(pictures, table.rows.keys, table.rows.seen, looked_at)
-        for picture, (size, offset, time), text in zip(
-            pictures, found.now.places.tolist(), found.now.digests, strict=True
-        ):
-            if text:
-                looked_at[picture.key] = ["", offset, size, time, text]
-        rows = dict(zip([picture.key for picture in pictures], found.rows.tolist(), strict=True))
-        replaced = {pictures[number].key for number in found.replaced}
-        rows |= {key: row for row, key in enumerate(table.rows.keys) if key in replaced}
-        row_of = {key: row for key, row in rows.items() if row >= 0}
-        _require_scores([picture for picture in chosen if picture.key not in row_of], len(chosen), table)
-        replaced_ones = [picture.key for picture in chosen if picture.key in replaced]
-        return row_of, replaced_ones, _notes(found, pictures, table)
+    def look() -> tuple[np.ndarray, list[str], list[str]]:
+        found = compare(pictures, table.rows.keys, table.rows.seen.read(), known())
+        rows = found.rows
+        replaced = np.array(found.replaced, np.int64)
+        is_in_shard = in_shards(take(pictures, replaced)) >= 0
+        changed, replaced = replaced[is_in_shard & has_caption[replaced]], replaced[~is_in_shard]
+        rows[replaced] = found.of_key[replaced]
+        is_without = has_caption & (rows < 0)
+        is_without[changed] = False
+        _require_scores(take(pictures, np.flatnonzero(is_without)), int(has_caption.sum()), table)
+        seen.append(found.now)
+        names = [picture.key for picture in take(pictures, replaced[has_caption[replaced]])]
+        return rows, names, [*_notes(found, pictures, table), *_about_shards(take(pictures, changed), table)]
 
-    row_of, replaced, notes = in_main(look)
-    there = [picture for picture in chosen if picture.key in row_of]
-    if not there:
+    rows, replaced, notes = in_main(look)
+    chosen = np.flatnonzero(has_caption & (rows >= 0))
+    count, of_table = int(has_caption.sum()), len(table.rows)
+    if not len(chosen):
         listed = table.folder / UNREADABLE
-        raise ValueError(f"None of the {len(chosen)} pictures with a caption could be scored; see {listed}.")
-    if len(there) < len(table.rows.keys):
-        logging.info("%d of %d scored pictures have a caption and are used.", len(there), len(table.rows.keys))
-    return Matched(there, [row_of[picture.key] for picture in there], replaced, notes, looked_at)
+        raise ValueError(f"None of the {count} pictures with a caption could be scored; see {listed}.")
+    if len(chosen) < of_table:
+        logging.info("%d of %d scored pictures have a caption and are used.", len(chosen), of_table)
+    return Matched(pictures, rows, replaced, notes, seen[0] if seen else None).take(chosen)
 
 
-def _require_scores(without: list[Picture], count: int, table: ScoredTable) -> None:
+def _about_shards(changed: Sequence[Picture], table: ScoredTable) -> list[str]:
+    """A sentence for each shard that holds other pictures than it did when they were scored."""
+    counts = Counter(picture.file.name for picture in changed)
+    return [f"{shown(name)} has changed: {count} of its pictures are no longer those that were scored and are left "
+            f"out; {table.contents.remedy}." for name, count in counts.items()]  # fmt: skip
+
+
+def _require_scores(without: Sequence[Picture], count: int, table: ScoredTable) -> None:
     """Refuse pictures that have no row, though they were not left out as unreadable."""
-    if not without:
+    if not len(without):
         return
     known = still_unreadable(table.folder, without)
     missing = [picture.key for picture in without if picture.key not in known]
@@ -109,7 +121,7 @@ def _require_scores(without: list[Picture], count: int, table: ScoredTable) -> N
 
 def _notes(found: Comparison, pictures: Sequence[Picture], table: ScoredTable) -> list[str]:
     notes = []
-    if not all(table.rows.seen.digests):
+    if found.has_unknown:
         notes.append(
             f"{table.folder} is of a version that did not write down which pictures it saw, so a replaced one is not "
             "noticed; start its scoring again to mend that (nothing is scored twice)."
@@ -120,6 +132,6 @@ def _notes(found: Comparison, pictures: Sequence[Picture], table: ScoredTable) -
                      "scores are used.")  # fmt: skip
     if found.gone:
         first = shown(table.rows.keys[found.gone[0]])
-        notes.append(f"{len(found.gone)} of {len(table.rows.keys)} rows of {table.folder} are of pictures that are not "
+        notes.append(f"{len(found.gone)} of {len(table.rows)} rows of {table.folder} are of pictures that are not "
                      f"here, {first} among them.")  # fmt: skip
     return notes

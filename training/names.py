@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 LONGEST = 200  # bytes in UTF-8; file systems allow 255, of which endings and temporary names take some
 RESERVED = {"cache"}  # folder beside the runs
 DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}  # of Windows
@@ -17,6 +19,19 @@ def check_name(name: str) -> None:
     if reason := _fault(name):
         shown = name if len(name) <= 60 else f"{name[:57]}..."
         raise ValueError(f"name must be a plain file name, without folders, not {shown!r}: {reason}.")
+
+
+def check_prefix(prefix: str) -> None:
+    """Refuse the beginning of file names, perhaps with folders before it, that cannot be one on every system.
+
+    Raises:
+        ValueError: says which part, and why.
+    """
+    for part in filter(None, re.split(r"[/\\]", prefix)):
+        reason = _fault(re.sub("%[^%]*%", "0", part))  # what ComfyUI puts numbers and dates in place of
+        if reason and part.lower() not in RESERVED:
+            shown = part if len(part) <= 60 else f"{part[:57]}..."
+            raise ValueError(f"{shown!r} cannot be part of a file's name: {reason}.")
 
 
 def _fault(name: str) -> str:

@@ -1,26 +1,26 @@
-"""The diffusion loss of a frozen ComfyUI model whose cross-attention layers see quality tokens."""
+"""The diffusion loss of a frozen ComfyUI model whose attention layers see quality tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import replace
 
 import comfy.model_management
 import torch
-from comfy.ldm.modules.attention import SpatialTransformer, attention_pytorch
-from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from comfy.model_patcher import ModelPatcher
 from comfy.model_sampling import EPS, ModelSamplingContinuousEDM
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ..adapter.attention import attend, own_attention
-from ..adapter.keys_values import by_site
+from ..adapter.keys_values import KeysValues, by_site, normed
 from ..adapter.site import Site
 from ..adapter.sites import sites
+from ..adapter.transformer_forward import sites_told
 from ..inference_mode import leave_inference_mode
+from .forward import differentiable, differentiable_attention
 from .stream import Batch
 
+GUIDANCE = 1.0  # of models that are told how strongly they were to be guided: not at all
 KEYS_VALUES = "iqa_adapter_training"  # key of transformer_options: K', V' of the forward at every site, or None
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float16": torch.float16}
 
@@ -32,12 +32,13 @@ class Objective:
     for sampling do not act.
 
     Args:
-        patcher: a ComfyUI model with a UNet. Its weights are frozen (``requires_grad=False``) and loaded on its device.
-        precision: in which the UNet computes: ``auto``, ``bfloat16``, ``float32`` or ``float16``.
+        patcher: a ComfyUI model, UNet or transformer. Its weights are frozen (``requires_grad=False``) and loaded on
+            its device.
+        precision: in which the model computes: ``auto``, ``bfloat16``, ``float32`` or ``float16``.
         min_snr_gamma: see :func:`min_snr_weights`; 0 weighs all noise levels alike.
 
     Raises:
-        ValueError: the model is no UNet with cross-attention.
+        ValueError: adapters do not work with the model.
     """
 
     def __init__(self, patcher: ModelPatcher, precision: str, min_snr_gamma: float = 0.0):
@@ -50,7 +51,7 @@ class Objective:
             self.patcher.set_model_compute_dtype(self.dtype)
         self.model = self.patcher.model
         self.load()
-        self.patches = training_patches(self.sites)
+        self.options = training_options(self.sites)
 
     def load(self, room: float = 1e20) -> None:
         """Bring the model to its device, ready for a backward pass through it; again after another use of it.
@@ -80,34 +81,64 @@ class Objective:
 
         Args:
             keys_values: ``[N, T, 2 sum(C)]``; None for the model without quality tokens.
+
+        Texts of different lengths go through a transformer one after the other: it takes no padding.
         """
+        parts = list(self._equally_long(batch, keys_values))
+        losses = [self._loss(some, part) * len(part.latents) for some, part in parts]
+        return torch.stack(losses).sum() / len(batch.latents)
+
+    def _equally_long(self, batch: Batch, keys_values: Tensor | None) -> Iterator[tuple[Tensor | None, Batch]]:
+        shapes = [
+            tuple((name, tuple(value.shape)) for name, value in row.items() if isinstance(value, Tensor))
+            for row in batch.conditionings
+        ]
+        if len(set(shapes)) == 1 or not self.sites[0].family:  # ComfyUI repeats the texts of UNets
+            yield keys_values, batch
+            return
+        for shape in dict.fromkeys(shapes):
+            rows = [number for number, own in enumerate(shapes) if own == shape]
+            yield None if keys_values is None else keys_values[rows], replace(
+                batch, latents=batch.latents[rows], noise=batch.noise[rows], quantiles=batch.quantiles[rows],
+                quality=batch.quality[rows], keep=batch.keep[rows],
+                conditionings=[batch.conditionings[row] for row in rows],
+            )  # fmt: skip
+
+    def _loss(self, keys_values: Tensor | None, batch: Batch) -> Tensor:
         sampling = self.model.model_sampling
         latents, noise = batch.latents.to(self.device), batch.noise.to(self.device)
         sigma = noise_levels(sampling, batch.quantiles).to(self.device)
         noisy = sampling.noise_scaling(sigma, noise, latents)
         options = {
-            KEYS_VALUES: None if keys_values is None else by_site(keys_values.to(self.dtype), self.sites),
-            "patches_replace": self.patches,
-            "optimized_attention_override": _differentiable_attention,
+            **self.options,
+            KEYS_VALUES: None if keys_values is None else self._by_site(keys_values),
+            "optimized_attention_override": differentiable_attention,
             "cond_or_uncond": [0],
             "sigmas": sigma,
         }
         conditioning = self._conditioning(batch.conditionings, noise)
-        denoised = self.model.apply_model(noisy, sigma, transformer_options=options, **conditioning)
-        one = noisy.new_ones(len(noisy), 1, 1, 1)
+        with differentiable(self.unet), sites_told(options, noisy, conditioning):
+            denoised = self.model.apply_model(noisy, sigma, transformer_options=options, **conditioning)
+        one = noisy.new_ones(len(noisy), *[1] * (noisy.ndim - 1))
         slope = sampling.calculate_denoised(sigma, one, torch.zeros_like(one))
         squares = ((denoised - latents) / slope).square()
         if self.min_snr_gamma:
             squares = squares * min_snr_weights(sigma.view_as(slope), slope, self.min_snr_gamma)
         return squares.mean()
 
+    def _by_site(self, keys_values: Tensor) -> KeysValues:
+        return by_site(normed(keys_values.to(self.dtype), self.sites), self.sites)
+
     def _conditioning(self, conditionings: list[dict], noise: Tensor) -> dict[str, Tensor]:
         """Arguments of ``apply_model`` from those of ``extra_conds``, joined as ComfyUI joins conditionings."""
+        guided = getattr(getattr(self.unet, "params", None), "guidance_embed", False)
+        told = {"guidance": GUIDANCE} if guided else {}
         rows = [
-            self.model.extra_conds(noise=noise[i : i + 1], device=self.device, **conditioning)
+            self.model.extra_conds(noise=noise[i : i + 1], device=self.device, **told, **conditioning)
             for i, conditioning in enumerate(conditionings)
         ]
-        return {name: rows[0][name].concat([row[name] for row in rows[1:]]).to(self.device) for name in rows[0]}
+        joined = {name: rows[0][name].concat([row[name] for row in rows[1:]]) for name in rows[0]}
+        return {name: value.to(self.device) if isinstance(value, Tensor) else value for name, value in joined.items()}
 
 
 class TrainingAttention:
@@ -117,16 +148,23 @@ class TrainingAttention:
         self.number = number
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict) -> Tensor:
-        out, there = own_attention(q, k, v, extra_options), extra_options[KEYS_VALUES]
-        return out if there is None else attend(out, q, *there[self.number], 1.0, extra_options)
+        out = own_attention(q, k, v, extra_options)
+        for keys, values, strength, _ in self.terms(q, extra_options):
+            out = attend(out, q, keys, values, strength, extra_options)
+        return out
+
+    def terms(self, _queries: Tensor, extra_options: dict) -> list[tuple[Tensor, Tensor, float, None]]:
+        """As :meth:`..adapter.attention.QualityAttention.terms`."""
+        there = extra_options[KEYS_VALUES]
+        return [] if there is None else [(*there[self.number], 1.0, None)]
 
 
-def training_patches(found: Sequence[Site]) -> dict:
-    """``patches_replace`` with which all sites attend to what is in ``transformer_options[KEYS_VALUES]``."""
-    patches: dict = {}
+def training_options(found: Sequence[Site]) -> dict:
+    """``transformer_options`` with which all sites attend to what is in ``transformer_options[KEYS_VALUES]``."""
+    options: dict = {"patches_replace": {}}
     for number, site in enumerate(found):
-        site.install(patches, lambda _, number=number: TrainingAttention(number))
-    return patches
+        site.install(options, lambda _, number=number: TrainingAttention(number))
+    return options
 
 
 def _fastest(device: torch.device) -> torch.dtype:
@@ -146,7 +184,8 @@ def noise_levels(sampling: nn.Module, quantiles: Tensor) -> Tensor:
     """
     if isinstance(sampling, ModelSamplingContinuousEDM):
         first, last = (sampling.timestep(sigma) for sigma in (sampling.sigma_min, sampling.sigma_max))
-        return sampling.sigma(first + (last - first) * quantiles.float().to(first.device))
+        times = first + (last - first) * quantiles.float().to(first.device)
+        return torch.stack([torch.as_tensor(sampling.sigma(time)) for time in times])  # some take one at a time
     table = sampling.sigmas
     return table[(quantiles * len(table)).long().to(table.device)]
 
@@ -181,30 +220,3 @@ def check_weighting(patcher: ModelPatcher, min_snr_gamma: float) -> None:
 
 def _names(sampling: nn.Module) -> str:
     return ", ".join(base.__name__ for base in type(sampling).__bases__)
-
-
-@contextmanager
-def recomputed_blocks(unet: nn.Module) -> Iterator[None]:
-    """Within, residual and transformer blocks keep only their inputs for the backward pass (gradient checkpointing)."""
-    blocks = [module for module in unet.modules() if isinstance(module, (ResBlock, SpatialTransformer))]
-    for block in blocks:
-        block.forward = _recomputing(block.forward)
-    try:
-        yield
-    finally:
-        for block in blocks:
-            del block.forward
-
-
-def _recomputing(forward):
-    def wrapped(*args):
-        # The UNet changes its options from block to block; the second run must find those of the first.
-        args = [dict(arg) if isinstance(arg, dict) else arg for arg in args]
-        return checkpoint(forward, *args, use_reentrant=False)
-
-    return wrapped
-
-
-def _differentiable_attention(_chosen, *args, **kwargs) -> Tensor:
-    """PyTorch's attention in place of the chosen one, which may have no backward pass (SageAttention)."""
-    return attention_pytorch(*args, **kwargs)

@@ -8,15 +8,17 @@ costs one ``stat`` per file, and what was touched is read once, at about the spe
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from ..pictures.found import keys as keys_of
+from ..pictures.found import places
 from ..pictures.reading import Picture, UnreadablePicture
+from .digests import Digests
 
 THREADS = 8  # reading and hashing let other threads run
 AT_ONCE = 10_000  # pictures that wait for a thread
@@ -28,13 +30,12 @@ class Seen:
     """Pictures as they were.
 
     Attributes:
-        places: ``[n, 3]`` int64: bytes of the picture (of a Parquet file in which it is a row), offset in its file
-            (in Parquet the row), and time of the file's last change in nanoseconds.
+        places: ``[n, 3]`` int64, see :func:`..pictures.found.places`.
         digests: of their bytes, see :func:`digest`; empty for those that a version without these columns scored.
     """
 
     places: np.ndarray
-    digests: list[str]
+    digests: Digests
 
     @classmethod
     def of(cls, pictures: Sequence[Picture]) -> Seen:
@@ -45,28 +46,36 @@ class Seen:
             ValueError: a row of Parquet holds none.
         """
         where = places(pictures)  # first: what is replaced meanwhile is noticed the next time
-        return cls(where, [digest(picture.content()) for picture in pictures])
+        return cls(where, Digests.of([digest(picture.content()) for picture in pictures]))
 
     @classmethod
     def unknown(cls, count: int) -> Seen:
-        return cls(np.zeros((count, 3), np.int64), [""] * count)
+        return cls(np.zeros((count, 3), np.int64), Digests.unknown(count))
 
     @classmethod
     def joined(cls, parts: Sequence[Seen]) -> Seen:
         where = np.concatenate([part.places for part in parts]) if parts else np.zeros((0, 3), np.int64)
-        return cls(where, [text for part in parts for text in part.digests])
+        return cls(where, Digests.joined([part.digests for part in parts]))
 
     def __len__(self) -> int:
         return len(self.digests)
 
+    def read(self) -> Seen:
+        """Itself, which is in memory."""
+        return self
+
+    def take(self, numbers: np.ndarray) -> Seen:
+        """Some of them."""
+        return Seen(self.places[numbers], self.digests.take(numbers))
+
     def columns(self) -> dict[str, object]:
         """By name, see ``SEEN``."""
-        return dict(zip(SEEN, [*self.places.T, self.digests], strict=True))
+        return dict(zip(SEEN, [*self.places.T, list(self.digests)], strict=True))
 
     @classmethod
     def of_columns(cls, size: np.ndarray, offset: np.ndarray, time: np.ndarray, digests: np.ndarray) -> Seen:
         """Inverse of :meth:`columns`."""
-        return cls(np.stack([size, offset, time], 1).astype(np.int64), digests.tolist())
+        return cls(np.stack([size, offset, time], 1).astype(np.int64), Digests.of(digests.tolist()))
 
 
 @dataclass(frozen=True)
@@ -75,17 +84,21 @@ class Comparison:
 
     Attributes:
         rows: ``[pictures]`` number of the row that was made of each picture; -1 without one.
+        of_key: ``[pictures]`` number of the row with the picture's key, whatever it was made of; -1 without one.
         now: the pictures; a digest is empty where it was not needed, or the picture cannot be read.
         renamed: numbers of the pictures whose row has another key.
         replaced: numbers of the pictures whose key has a row of another picture.
         gone: numbers of the rows that are of none of the pictures, and whose key none of them has.
+        has_unknown: whether a row does not remember its picture.
     """
 
     rows: np.ndarray
+    of_key: np.ndarray
     now: Seen
     renamed: list[int]
     replaced: list[int]
     gone: list[int]
+    has_unknown: bool
 
 
 def look(picture: Picture) -> Seen:
@@ -105,21 +118,6 @@ def digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def places(pictures: Iterable[Picture]) -> np.ndarray:
-    """``[n, 3]``, see :class:`Seen`.
-
-    Raises:
-        OSError: a file is not there.
-    """
-    found, file, state = [], None, None
-    for picture in pictures:
-        if state is None or picture.file != file:  # the members of a shard come one after the other
-            file, state = picture.file, os.stat(picture.file)
-        size = state.st_size if picture.size is None else picture.size
-        found.append((size, picture.offset, state.st_mtime_ns))
-    return np.array(found, np.int64).reshape(-1, 3)
-
-
 def compare(
     pictures: Sequence[Picture], keys: Sequence[str], seen: Seen, known: Mapping[str, Sequence] | None = None
 ) -> Comparison:
@@ -129,36 +127,64 @@ def compare(
 
     Args:
         keys, seen: of the rows.
-        known: digests of an earlier time by key of the picture, see :func:`.identity.of_pictures`.
+        known: digests of an earlier time by key of the picture, see :class:`.pictures_record.PicturesRecord`.
 
     Raises:
         OSError: a picture is not there.
     """
-    now = Seen(places(pictures), [""] * len(pictures))
-    row_of: dict[str, int] = {}
-    for row, key in enumerate(keys):
-        row_of.setdefault(key, row)
-    rows = np.array([row_of.get(picture.key, -1) for picture in pictures], np.int64)
-    by_key = np.flatnonzero(rows >= 0)
-    remembered = np.array([bool(text) for text in seen.digests], bool)[rows[by_key]]
-    same_place = (seen.places[rows[by_key]] == now.places[by_key]).all(1)
-    for number in by_key[~remembered | same_place].tolist():
-        now.digests[number] = seen.digests[rows[number]]
-    _look(pictures, by_key[remembered & ~same_place].tolist(), now, known or {})
-    replaced = [number for number in by_key.tolist() if now.digests[number] != seen.digests[rows[number]]]
+    now = Seen(places(pictures), Digests.unknown(len(pictures)))
+    here, there = hashes(keys_of(pictures)), hashes(blocks(keys))
+    of_key = first_places(here, there)
+    rows = of_key.copy()
+    by_key = np.flatnonzero(rows >= 0).astype(np.int32)
+    is_trusted = np.ones(len(by_key), bool)
+    for part in range(3):  # bytes, offset, time
+        is_trusted &= seen.places[rows[by_key], part] == now.places[by_key, part]
+    is_trusted |= ~seen.digests.known[rows[by_key]]
+    trusted = by_key[is_trusted]
+    now.digests.values[trusted] = seen.digests.values[rows[trusted]]
+    _look(pictures, by_key[~is_trusted].tolist(), now, known or {})
+    is_other = (now.digests.values[by_key] != seen.digests.values[rows[by_key]]).any(1)
+    replaced = by_key[is_other]
     rows[replaced] = -1
     renamed = _find_renamed(pictures, rows, now, seen, known or {})
-    used, here = set(rows[rows >= 0].tolist()), {picture.key for picture in pictures}
-    gone = [row for row, key in enumerate(keys) if row not in used and key not in here]
-    return Comparison(rows, now, renamed, [number for number in replaced if rows[number] < 0], gone)
+    is_used = np.zeros(len(there), bool)
+    is_used[rows[rows >= 0]] = True
+    unused = np.flatnonzero(~is_used)
+    gone = unused[first_places(there[unused], here) < 0]
+    replaced = replaced[rows[replaced] < 0]
+    has_unknown = not seen.digests.known.all()
+    return Comparison(rows, of_key, now, renamed, replaced.tolist(), gone.tolist(), has_unknown)
+
+
+def blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """A sequence, or the parts in which it is stored."""
+    return texts.blocks() if hasattr(texts, "blocks") else iter([texts])
+
+
+def hashes(parts: Iterable[Sequence[str]]) -> np.ndarray:
+    """``[texts]`` int64 by which this process knows texts: two of ten million share one once in 400,000 times."""
+    found = [np.fromiter(map(hash, part), np.int64, len(part)) for part in parts]
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
+def first_places(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """``[wanted]`` int32 place of the first equal number in ``known``; -1 without one."""
+    if not len(known):
+        return np.full(len(wanted), -1, np.int32)
+    order = np.argsort(known, kind="stable").astype(np.int32)
+    found = order[np.searchsorted(known[order], wanted).clip(max=len(known) - 1).astype(np.int32)]
+    found[known[found] != wanted] = -1
+    return found
 
 
 def _find_renamed(
     pictures: Sequence[Picture], rows: np.ndarray, now: Seen, seen: Seen, known: Mapping[str, Sequence]
 ) -> list[int]:
     """Give rows without a picture to pictures without a row that have the same bytes."""
-    taken = set(rows[rows >= 0].tolist())
-    free = {text: row for row, text in enumerate(seen.digests) if text and row not in taken}
+    is_free = seen.digests.known.copy()
+    is_free[rows[rows >= 0]] = False
+    free = {seen.digests[row]: row for row in np.flatnonzero(is_free).tolist()}
     if not free:
         return []
     sizes = {int(seen.places[row, 0]) for row in free.values()}

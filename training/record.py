@@ -1,7 +1,7 @@
 """``run.json``: what a run is, so that it goes on as what it was begun, or says what differs.
 
 It holds everything that decides the result: settings, the scores that are learnt, pictures and captions (each in
-``pictures.json``), base model, text encoder and VAE with the LoRAs on them, the adapter that it starts from, and how
+``pictures.parquet``), base model, text encoder and VAE with the LoRAs on them, the adapter that it starts from, and how
 pictures were resized before they were scored. Steps, and what only decides how fast or where it is computed, may change
 (``FREE`` in :mod:`.state`). Of pictures it takes the digests of the table's rows and of the run's earlier record: only
 those whose file has changed since are read.
@@ -14,20 +14,24 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import ConfigDict
+from typing_extensions import NotRequired, TypedDict
 
 from ..adapter.adapter import Adapter
-from ..files import write_json, write_text
+from ..files import read_json, shown, write_json
 from . import identity
 from .dataset import TrainingSet
 from .encoder import Models
 from .making import pack_version
+from .pictures_record import FORMER, PicturesRecord
 from .settings import RunSettings
 from .state import ADVICE, FREE
 from .table import Contents
 
-RECORD, PICTURES = "run.json", "pictures.json"
+RECORD = "run.json"
 SHOWN = {"cache", "sample_prompts", "sample_targets", "sample_steps", "sample_cfg"}  # nothing that is learnt
 WITH_DATA = {"metrics"}  # compared by what they choose
 ORDER = {"batch_size"}  # on which the order of buckets depends
@@ -51,7 +55,7 @@ class RunRecord:
         data: what is learnt of the pictures: kind, inputs, resize, ... by name.
         models: digests by part of the base model; of the IQA model where it draws variants.
         start: digest of the adapter that the run starts from; empty without one.
-        pictures: see :func:`.identity.of_pictures`.
+        pictures: that are learnt, with their captions.
         pack: version of this pack.
     """
 
@@ -59,7 +63,7 @@ class RunRecord:
     data: dict
     models: dict
     start: str
-    pictures: dict[str, list]
+    pictures: PicturesRecord
     pack: str
 
     @classmethod
@@ -89,14 +93,15 @@ class RunRecord:
             "scores": identity.of_tensors(map(_exact, (items.values, items.mean, items.std))),
         }
         start = identity.of_adapter(initial) if initial is not None else ""
-        pictures = identity.of_pictures(items.pictures, items.known)
+        pictures = PicturesRecord.of(items.pictures, items.seen)
         return cls(_plain(settings.by_name()), learnt, digests, start, pictures, pack_version())
 
     def write(self, folder: Path) -> None:
         """Into the run's folder; pictures first, for they are read beside a record only."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        write_text(folder / PICTURES, json.dumps(fields.pop("pictures")))
+        fields.pop("pictures").write(folder)
         write_json(folder / RECORD, fields)
+        (folder / FORMER).unlink(missing_ok=True)
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord | None:
@@ -107,11 +112,13 @@ class RunRecord:
         """
         if not (folder / RECORD).is_file():
             return None
+        pictures = PicturesRecord.read(folder)
         try:
-            fields = json.loads((folder / RECORD).read_text(encoding="utf-8")) | {"pictures": read_pictures(folder)}
-            return cls(**{field.name: fields[field.name] for field in dataclasses.fields(cls)})
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ValueError(f"{folder / RECORD} is damaged; delete it to go on without comparing.") from error
+            return cls(**read_json(folder / RECORD, _Stored), pictures=pictures)
+        except ValueError as error:
+            raise ValueError(
+                f"{shown(folder / RECORD)} is damaged; delete it to go on without comparing. ({shown(error)})"
+            ) from error
 
     def check(self, before: RunRecord, folder: Path) -> None:
         """Compare with the record of the run that is to go on.
@@ -119,7 +126,7 @@ class RunRecord:
         Raises:
             ValueError: this is not what the run in ``folder`` was begun with; lists what differs.
         """
-        pictures = _different_pictures(before.pictures, self.pictures)
+        pictures = self.pictures.different(before.pictures)
         parts = {
             "with other settings": _different_settings(before, self),
             "on other data": [*_different(before.data, self.data), *pictures],
@@ -128,6 +135,26 @@ class RunRecord:
         }
         if found := [f"{what} ({'; '.join(differences)})" for what, differences in parts.items() if differences]:
             raise ValueError(f"{folder} was trained {', '.join(found)}. {ADVICE}")
+
+
+class _Learnt(TypedDict):
+    """``data`` of a record; the rest is compared as it is."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    imported: NotRequired[dict[str, Any]]
+    weights: NotRequired[dict[str, Any]]
+    versions: NotRequired[dict[str, Any]]
+
+
+class _Stored(TypedDict):
+    """A record in a file."""
+
+    settings: dict[str, Any]
+    data: _Learnt
+    models: dict[str, str]
+    start: str
+    pack: str
 
 
 def _of_table(contents: Contents, metrics: Sequence[str]) -> dict:
@@ -144,13 +171,13 @@ def _different_settings(before: RunRecord, now: RunRecord) -> list[str]:
     if before.settings.get("buckets"):
         free = free - ORDER
     was = _plain(RunSettings.from_mapping({}, "the defaults").by_name()) | before.settings  # newer ones had defaults
-    return [f"{name} {was[name]!r}, now {value!r}" for name, value in now.settings.items()
+    return [f"{name} {shown(repr(was[name]))}, now {shown(repr(value))}" for name, value in now.settings.items()
             if name not in free and was[name] != value]  # fmt: skip
 
 
 def _different(was: dict, now: dict) -> list[str]:
     names = [name for name in [*was, *(name for name in now if name not in was)] if was.get(name) != now.get(name)]
-    texts = [TEXTS.get(name) or f"{name} {was.get(name)}, now {now.get(name)}" for name in names
+    texts = [TEXTS.get(name) or f"{shown(name)} {shown(was.get(name))}, now {shown(now.get(name))}" for name in names
              if name not in OF_METRICS]  # fmt: skip
     for name in OF_METRICS:
         texts += _different_making(name, was.get(name, {}), now.get(name, {}))
@@ -161,31 +188,6 @@ def _different_making(name: str, was: dict, now: dict) -> list[str]:
     """Of metrics for which both say it: tables of earlier versions do not."""
     metrics = [metric for metric in was if metric in now and was[metric] != now[metric]]
     return [f"{OF_METRICS[name]} of {metric}" for metric in metrics]
-
-
-def _different_pictures(was: dict[str, list], now: dict[str, list]) -> list[str]:
-    """How many are gone, new, changed, or have other captions, with the first of each."""
-    both = was.keys() & now.keys()
-    groups = {
-        "gone": was.keys() - now.keys(),
-        "new": now.keys() - was.keys(),
-        "changed": {key for key in both if was[key][-1] != now[key][-1]},
-        "with another caption": {key for key in both if was[key][0] != now[key][0]},
-    }
-    return [f"pictures {what}: {len(keys)}, the first is {min(keys)}" for what, keys in groups.items() if keys]
-
-
-def read_pictures(folder: Path) -> dict[str, list]:
-    """``pictures.json`` of a run, see :func:`.identity.of_pictures`; empty where there is none.
-
-    Raises:
-        ValueError: it is damaged.
-    """
-    path = folder / PICTURES
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged; delete it and {RECORD} to go on without comparing.") from error
 
 
 def _exact(values: torch.Tensor) -> torch.Tensor:

@@ -43,18 +43,19 @@ def refresh(folder: Path, contents: Contents, pictures: Sequence[Picture]) -> li
             f"The table {folder} is of none of these pictures (its first is {shown(keys[0])}, theirs is "
             f"{shown(pictures[0].key)}). Choose the pictures that were scored, or another name for the table."
         )
-    unknown = [number for number, row in enumerate(found.rows.tolist()) if row >= 0 and not seen.digests[row]]
+    has_unknown = not seen.digests.known[found.rows[found.rows >= 0]].all()
     is_renamed, start = np.zeros(len(pictures), bool), 0
     is_renamed[found.renamed] = True
+    order = np.argsort(found.rows, kind="stable")  # pictures by their rows
     for path, (part, known) in zip(shards(folder), parts, strict=True):
-        numbers = np.flatnonzero((found.rows >= start) & (found.rows < start + len(part)))
-        numbers = numbers[np.argsort(found.rows[numbers], kind="stable")]
+        begin, end = np.searchsorted(found.rows, (start, start + len(part)), sorter=order)
+        numbers = order[begin:end]
         rows = found.rows[numbers] - start
         if len(rows) != len(part) or is_renamed[numbers].any() or not _is_known(known, rows, found.now, numbers):
             _write_anew(path, contents, pictures, found.now, numbers, rows)
         start += len(part)
     notes = _notes(keys, pictures, found)
-    if unknown:
+    if has_unknown:
         notes.append(
             f"{folder} was begun by a version that did not write down which pictures it saw: they are taken to be "
             "those that are there now, where they have the size of the scored ones."
@@ -69,7 +70,7 @@ def _keys_and_seen(path: Path) -> tuple[list[str], Seen]:
 
 def _is_known(seen: Seen, rows: np.ndarray, now: Seen, numbers: np.ndarray) -> bool:
     """Whether rows remember their pictures as they are now."""
-    return all(seen.digests) and bool((now.places[numbers] == seen.places[rows]).all())
+    return bool(seen.digests.known.all()) and bool((now.places[numbers] == seen.places[rows]).all())
 
 
 def _write_anew(
@@ -86,7 +87,7 @@ def _write_anew(
     kept = _with_digests(pictures, now, numbers, old.sizes[rows].tolist())
     numbers, rows = numbers[kept], rows[kept]
     if len(rows):
-        seen = Seen(now.places[numbers], [now.digests[number] for number in numbers])
+        seen = now.take(numbers)
         new = Rows([pictures[number].key for number in numbers], old.sizes[rows], old.values[rows], seen)
         new.write(path.parent, next_number(path.parent), contents)
     remove(path)
@@ -114,7 +115,7 @@ def _with_digests(pictures: Sequence[Picture], now: Seen, numbers: np.ndarray, s
             part = range(start, min(start + AT_ONCE, len(numbers)))
             for place, text in zip(part, pool.map(of, part), strict=True):
                 now.digests[numbers[place]] = text
-    return np.array([bool(now.digests[number]) for number in numbers], bool)
+    return now.digests.known[numbers]
 
 
 def _notes(keys: Sequence[str], pictures: Sequence[Picture], found: Comparison) -> list[str]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 
 import comfy.sd
-import safetensors.torch
-import torch
 
 from ..files import shown
-from .cache import CHECKSUM, Tensors, cut_tokens, plain_tokens
+from .cache import EXTRA, Tensors, cut_tokens, plain_tokens
+from .cache_shards import OF_ROW
 from .dataset import TrainingSet
 
-BLOCK = 4096  # bytes, in which disks give out room
 COUNTED = 1000  # captions whose tokens are counted; of more, every n-th
 
 
@@ -54,7 +53,7 @@ def _of_texts(captions: Sequence[str], clip: comfy.sd.CLIP, empty_text: Tensors,
     for caption in some:
         tokens = cut_tokens(clip, caption, limit) if limit else plain_tokens(clip, caption)
         chunks = max(map(len, tokens.values()))
-        shapes.append({name: x.shape if name == "pooled" else (chunks * len(x), *x.shape[1:])
+        shapes.append({name: x.shape if name == "pooled" or name.startswith(EXTRA) else (chunks * len(x), *x.shape[1:])
                        for name, x in empty_text.items()})  # fmt: skip
     sizes = {str(shape): shape for shape in shapes}
     sizes = {text: _on_disk(empty_text, shape) for text, shape in sizes.items()}
@@ -62,11 +61,11 @@ def _of_texts(captions: Sequence[str], clip: comfy.sd.CLIP, empty_text: Tensors,
 
 
 def _of_pictures(items: TrainingSet, indices: Sequence[int], picture: Tensors) -> int:
-    channels, height, _ = picture["latent"].shape
+    *before, height, _ = picture["latent"].shape
     reduced = items.size(0)[0] // height
     sizes = {}
     for size in {items.size(index) for index in indices}:
-        shape = (channels, *(side // reduced for side in size))
+        shape = (*before, *(side // reduced for side in size))
         sizes[size] = _on_disk(picture, {"latent": shape, "deviation": shape})
     return sum(sizes[items.size(index)] for index in indices)
 
@@ -76,7 +75,5 @@ def _short(size: int) -> str:
 
 
 def _on_disk(entry: Tensors, shapes: Mapping[str, Sequence[int]]) -> int:
-    """Bytes of an entry like another one, but for some shapes."""
-    tensors = {name: torch.zeros(tuple(shapes.get(name, x.shape)), dtype=x.dtype) for name, x in entry.items()}
-    size = len(safetensors.torch.save(tensors, {CHECKSUM: "0" * 8}))
-    return -(-size // BLOCK) * BLOCK
+    """Bytes of an entry like another one, but for some shapes, as a row of a shard."""
+    return OF_ROW + sum(math.prod(shapes.get(name, x.shape)) * x.dtype.itemsize for name, x in entry.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +15,12 @@ from ..optional import needed
 from .columns import read_columns
 from .contents import Contents
 from .pictures_seen import SEEN, Seen
+from .stored import StoredKeys, StoredSeen, keys_in, seen_in
 
 COLUMNS = ("key", "width", "height", *SEEN)  # beside those of metrics
+OTHERS = {"key": str}  # that must be there, though they are read later
+LARGE = 100_000  # rows
+MERGED = 100  # shards that become one, where there are more
 
 
 @dataclass(frozen=True)
@@ -24,15 +29,18 @@ class Rows:
 
     Attributes:
         keys: of the pictures.
-        sizes: ``[rows, 2]`` width and height in pixels.
+        sizes: ``[rows, 2]`` width and height in pixels, int32.
         values: ``[rows, m]`` raw scores (float32) or activations (float16).
         seen: the pictures; empty where they are not known.
     """
 
-    keys: list[str]
+    keys: Sequence[str]
     sizes: Tensor
     values: Tensor
-    seen: Seen = field(default_factory=lambda: Seen.unknown(0))
+    seen: Seen | StoredSeen = field(default_factory=lambda: Seen.unknown(0))
+
+    def __len__(self) -> int:
+        return len(self.sizes)
 
     def write(self, folder: Path, number: int, contents: Contents) -> None:
         """Add a shard; it is there when it is complete."""
@@ -60,35 +68,68 @@ class Rows:
             FileNotFoundError: of activations, the file beside it.
             WrongFile: one is damaged, or not of such a table.
         """
-        metrics = dict.fromkeys(contents.models, float) if contents.kind == "score" else {}
-        kinds = {"key": str, "width": int, "height": int, **metrics}
-        keys, width, height, *found = read_columns(path, kinds, SEEN)
-        scores, seen = found[: len(metrics)], found[len(metrics) :]
-        keys = keys.tolist()
-        sizes = torch.from_numpy(np.stack([width, height], 1).astype(np.int64))
-        known = Seen.of_columns(*seen) if seen else Seen.unknown(len(keys))
-        if contents.kind == "score":
-            return cls(keys, sizes, torch.from_numpy(np.stack(scores, 1).astype(np.float32)), known)
-        content, _ = read_tensors(path.with_suffix(".safetensors"), mapped)
-        values = content.get("features") if isinstance(content, dict) else None
-        if not isinstance(values, Tensor) or values.ndim != 2 or len(values) != len(keys) or not values.numel():
-            raise WrongFile(f"{shown(path)} has no activations beside it, or not as many. Score these pictures again.")
-        return cls(keys, sizes, values, known)
+        sizes, values = read_numbers(path, contents, mapped)
+        (keys,) = read_columns(path, {"key": str})
+        return cls(keys.tolist(), sizes, values, seen_in(path, len(keys)))
 
     @classmethod
-    def joined(cls, parts: list[Rows]) -> Rows:
-        """One after the other."""
-        return cls(
-            [key for part in parts for key in part.keys],
-            torch.cat([part.sizes for part in parts]),
-            torch.cat([part.values for part in parts]),
-            Seen.joined([part.seen for part in parts]),
-        )
+    def read_all(cls, folder: Path, contents: Contents) -> Rows | None:
+        """All rows of a table; of a large one, keys and ``seen`` stay in the files until they are asked for.
+
+        Returns:
+            None for a table without any.
+
+        Raises:
+            FileNotFoundError, WrongFile: see :meth:`read`.
+        """
+        paths = shards(folder)
+        if not paths:
+            return None
+        sizes, values = zip(*(read_numbers(path, contents) for path in paths), strict=True)
+        counts = [len(part) for part in sizes]
+        keys, seen = StoredKeys(paths, counts), StoredSeen(paths, counts)
+        if len(keys) < LARGE:
+            keys, seen = list(keys), seen.read()
+        return cls(keys, torch.cat(sizes), torch.cat(values), seen)
+
+
+def read_numbers(path: Path, contents: Contents, mapped: bool = True) -> tuple[Tensor, Tensor]:
+    """``sizes`` and ``values`` of a shard, see :class:`Rows`."""
+    metrics = dict.fromkeys(contents.models, float) if contents.kind == "score" else {}
+    width, height, *scores = read_columns(path, {"width": int, "height": int, **metrics}, there=OTHERS)
+    sizes = torch.from_numpy(np.stack([width, height], 1).astype(np.int32))
+    if contents.kind == "score":
+        return sizes, torch.from_numpy(np.stack(scores, 1).astype(np.float32))
+    content, _ = read_tensors(path.with_suffix(".safetensors"), mapped)
+    values = content.get("features") if isinstance(content, dict) else None
+    fits = isinstance(values, Tensor) and values.ndim == 2 and len(values) == len(sizes) and values.numel()
+    if not fits or not values.is_floating_point() or values.dtype.itemsize < 2:  # nothing computes with bytes
+        raise WrongFile(f"{shown(path)} has no activations beside it, or not as many. Score these pictures again.")
+    return sizes, values
 
 
 def shards(folder: Path) -> list[Path]:
     """Complete shards of a table, in order."""
     return sorted(folder.glob("[0-9]*.parquet"))
+
+
+def merge(folder: Path, contents: Contents) -> None:
+    """Put many small shards of a table together, in order, so that millions of rows are some tens of files.
+
+    A process that is killed meanwhile leaves rows double at most, which are found when scoring goes on.
+    """
+    paths = shards(folder)
+    if len(paths) <= MERGED:
+        return
+    for start in range(0, len(paths), MERGED):
+        parts = [Rows.read(path, contents) for path in paths[start : start + MERGED]]
+        seen = [part.seen if len(part.seen) else Seen.unknown(len(part)) for part in parts]
+        keys = [key for part in parts for key in part.keys]
+        sizes, values = (torch.cat([getattr(part, name) for part in parts]) for name in ("sizes", "values"))
+        Rows(keys, sizes, values, Seen.joined(seen)).write(folder, next_number(folder), contents)
+        del parts  # of activations that are mapped
+        for path in paths[start : start + MERGED]:
+            remove(path)
 
 
 def next_number(folder: Path) -> int:
@@ -104,7 +145,7 @@ def remove(shard: Path) -> None:
 
 def keys(folder: Path) -> set[str]:
     """Of the pictures that were scored."""
-    return {key for path in shards(folder) for key in read_columns(path, {"key": str})[0].tolist()}
+    return {key for path in shards(folder) for key in keys_in(path)}
 
 
 def unanswered(folder: Path) -> list[str]:

@@ -25,8 +25,9 @@ from .memory import memory_errors
 from .names import check_name
 from .observer import Observer
 from .own_size import own_resolution
+from .pictures_record import PicturesRecord
 from .processes import in_main, is_main, processes
-from .record import RunRecord, read_pictures
+from .record import RunRecord
 from .sampling import Samples
 from .settings import RunSettings
 from .state import check_steps, forget_checkpoints, has_checkpoint, steps_done
@@ -91,7 +92,7 @@ def train_on_pictures(
         seed, cache = settings.training.seed, run.folder.parent / CACHE
         encoder = Encoder(models, table, settings.data)
         items = TrainingSet(
-            pictures, table, encoder, settings.data, cache, seed, known=lambda: read_pictures(run.folder)
+            pictures, table, encoder, settings.data, cache, seed, known=lambda: PicturesRecord.read(run.folder)
         )
         encoding = Encoding(items, encoder)
         data = encoding.data

@@ -77,11 +77,16 @@ class Samples:
             model, comfy.sample.prepare_noise(self.latent, SEED), chosen.sample_steps, chosen.sample_cfg, "euler",
             "normal", positive, self.negative, self.latent, seed=SEED, disable_pbar=True,
         )  # fmt: skip
-        return self.models.vae.decode(latent)[0]
+        return _first(self.models.vae.decode(latent))
 
     def _decoded(self, latent: Tensor) -> Tensor:
         """A training picture ``[H, W, 3]``."""
-        return self.models.vae.decode(self.models.model.model.process_latent_out(latent[None]))[0]
+        return _first(self.models.vae.decode(self.models.model.model.process_latent_out(latent[None])))
+
+
+def _first(pictures: Tensor) -> Tensor:
+    """Of ``[N, H, W, 3]``, or of a VAE of videos ``[N, frames, H, W, 3]``."""
+    return pictures.reshape(-1, *pictures.shape[-3:])[0]
 
 
 def newest_sheet(folder: Path, step: int) -> Path | None:

@@ -15,12 +15,12 @@ from ..files import WrongFile, shown
 from ..optional import needed
 from ..pictures.captions import DELIMITERS
 from ..pictures.text import decode_text
-from .columns import check_unfolding
+from ..pictures.unfolding import check_unfolding, read_table
 
 PARQUET, FEATHER = b"PAR1", b"ARROW1"  # how the files begin
 ABSENT = ("", "na", "n/a", "nan", "none", "null", "-")  # no score
 WHOLE = re.compile(r"\d+\.0")
-ROOM = 2**28  # bytes that a file may unfold to, beside twice its own
+ROOM = 2**25  # bytes that a file may unfold to, beside twice its own
 SHOWN = 20  # columns in a message
 
 
@@ -135,22 +135,22 @@ class ScoreFile:
 
     def _arrow_column(self, name: str) -> list:
         import pyarrow
-        import pyarrow.parquet as parquet
 
         try:
             if self._is_parquet:
-                return parquet.read_table(self.path, columns=[name]).column(0).to_pylist()
+                return read_table(self.path, [name], ROOM).column(0).to_pylist()
             chosen = pyarrow.ipc.IpcReadOptions(included_fields=[self.columns.index(name)])
             values, taken = [], 0
             with pyarrow.ipc.open_file(self.path, options=chosen) as opened:
                 for number in range(opened.num_record_batches):
                     batch = opened.get_batch(number)
+                    batch.validate(full=True)  # damaged places of texts would be read outside of the file
                     taken += batch.nbytes
                     if taken > 2 * self.path.stat().st_size + ROOM:
                         raise WrongFile(f"{shown(self.path)} unfolds to {taken:,} bytes or more, so it is no table.")
                     values += batch.column(0).to_pylist()
             return values
-        except (pyarrow.ArrowException, OSError, LookupError) as error:
+        except (pyarrow.ArrowException, OSError, LookupError, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> WrongFile:

@@ -142,12 +142,14 @@ class DataSettings(Checked):
         512,
         "side of the centre crop, or of the square with every bucket's area; left out, it is the model's own: 512 for "
         "SD1.5, 1024 for SDXL, 64 for the quickstart",
-        unit="pixels", least=8, most=4096, multiple_of=8,
+        unit="pixels", least=8, most=4096, multiple_of=8, of_model=True,
     )  # fmt: skip
     buckets: bool = setting(False, "keep aspect ratios, in groups of equal size, in place of the centre crop")
     bucket_step: int = setting(
-        64, "sides of buckets are multiples of it", unit="pixels", least=8, most=4096, multiple_of=8
-    )
+        64,
+        "sides of buckets are multiples of it; left out, 64, or for small models an eighth of their own resolution",
+        unit="pixels", least=8, most=4096, multiple_of=8, of_model=True,
+    )  # fmt: skip
     interpolation: str = setting(
         "bicubic", "how training pictures are scaled to their size, in both cases antialiased",
         choices=INTERPOLATIONS, paper="bilinear",

@@ -130,7 +130,7 @@ class TrainingState:
         state = _read(folder)
         # a setting that is newer than the checkpoint had its default
         was, now = dataclasses.asdict(TrainingSettings()) | state["settings"], self._fixed()
-        if changed := [f"{name} {was[name]!r}, now {now[name]!r}" for name in now if was[name] != now[name]]:
+        if changed := [f"{name} {shown(repr(was[name]))}, now {now[name]!r}" for name in now if was[name] != now[name]]:
             raise ValueError(f"{folder} was trained with other settings ({'; '.join(changed)}). {ADVICE}")
         if state["samples_per_step"] != self.samples_per_step:
             raise ValueError(
@@ -152,9 +152,8 @@ class TrainingState:
                 self.skipped = int(state["skipped"])
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise _damaged(folder, [CHECKPOINT]) from error
-        for weight, moments in self.optimizer.state.items():
-            if any(value.ndim and value.shape != weight.shape for value in moments.values()):
-                raise _damaged(folder, [CHECKPOINT])
+        if not all(_fits(moments, weight) for weight, moments in self.optimizer.state.items()):
+            raise _damaged(folder, [CHECKPOINT])
         self.step = state["step"]
         last = self.optimizer.param_groups[0]["lr"]
         self._has_fallen = last == self.settings.late_learning_rate != self.settings.learning_rate
@@ -179,6 +178,14 @@ class TrainingState:
 
     def _fixed(self) -> dict:
         return {name: value for name, value in dataclasses.asdict(self.settings).items() if name not in FREE}
+
+
+def _fits(moments: object, weight: object) -> bool:
+    """Whether what an optimiser remembers is of the weight."""
+    if not isinstance(weight, torch.Tensor) or not isinstance(moments, dict):
+        return False
+    values = moments.values()
+    return all(isinstance(value, torch.Tensor) and value.shape in ((), weight.shape) for value in values)
 
 
 def _scale_of(scaler: dict) -> dict:
@@ -239,7 +246,10 @@ def _read(folder: Path, mmap: bool = False) -> dict:
             if not isinstance(state, dict) or any(type(state.get(key)) is not kinds[key] for key in kinds):
                 raise ValueError(f"{path} is no checkpoint.")
             weights = [*state["adapter"].values(), *(state.get("average") or {}).values()]
+            settings = state["settings"].values()  # a tensor cannot be compared with a number
             if state["step"] < 0 or not all(isinstance(weight, torch.Tensor) for weight in weights):
+                raise ValueError(f"{path} is no checkpoint.")
+            if not all(isinstance(value, (str, int, float)) for value in settings):
                 raise ValueError(f"{path} is no checkpoint.")
         except (AttributeError, RuntimeError, ValueError, OSError, zipfile.BadZipFile, zlib.error):
             damaged.append(path.name)

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..adapter.metadata import Metadata
+from .cache import EXTRA
 from .reading_ahead import read_ahead
 from .settings import TrainingSettings
 
@@ -30,7 +31,7 @@ class Batch:
     """Items of one forward.
 
     Attributes:
-        latents, noise: ``[N, C, H, W]`` float32.
+        latents, noise: ``[N, C, H, W]`` float32, ``[N, C, 1, H, W]`` of models that know frames.
         quantiles: ``[N]`` place in the model's noise schedule, 0...1.
         quality: ``[N, m]`` float32.
         keep: ``[N, 1]`` 0 where the quality input is dropped, else 1.
@@ -67,17 +68,22 @@ class TrainingData:
         return self.finish([self.items[index]])[0]
 
 
+class Unavailable(ValueError):
+    """An item whose shard is gone, cut off or another one since the run began; the message names the shard."""
+
+
 class ItemStream:
     """Position -> item of the data set with its noise, noise level and drops.
 
     Args:
-        dataset: map-style; its finished items are mappings with ``latent`` ``[C, H, W]``, scaled by the model's latent
-            format, ``text`` ``[tokens, width]``, optionally ``pooled`` ``[P]``, ``quality`` ``[m]``, and optionally
-            ``size``: height, width, crop top, crop left, target height, target width in pixels (SDXL's size
-            conditioning). Where there is a ``deviation`` ``[C, H, W]``, every position draws its latent anew, around
-            ``latent``. If it has an attribute ``buckets``, ``[items]`` numbers of the groups of equal size, every
+        dataset: map-style; its finished items are mappings with ``latent`` ``[C, ..., H, W]``, scaled by the model's
+            latent format, ``text`` ``[tokens, width]``, optionally ``pooled`` ``[P]`` and ``extra.NAME``, ``quality``
+            ``[m]``, and optionally ``size``: height, width, crop top, crop left, target height, target width in pixels
+            (SDXL's size conditioning). Where there is a ``deviation`` of the latent's shape, every position draws its
+            latent anew. If it has an attribute ``buckets``, ``[items]`` numbers of the groups of equal size, every
             batch comes from one group; what a group lacks to whole batches is taken from it again. The order then
-            depends on ``batch_size``, too.
+            depends on ``batch_size``, too. In place of an item that is :class:`Unavailable` comes the next one of its
+            group, whatever process asks.
         empty_text: ``text`` and ``pooled`` of the empty prompt.
         finish: see :class:`TrainingData`.
     """
@@ -94,7 +100,7 @@ class ItemStream:
         self._length = len(self._order(0))
 
     def __getitem__(self, position: int) -> dict:
-        (item,) = self.finish([self.dataset[self._index(position)]])
+        (item,) = self.finish([self._item(position)])
         return self._drawn(position, item)
 
     def _drawn(self, position: int, item: Mapping) -> dict:
@@ -107,7 +113,8 @@ class ItemStream:
         latent, settings = item["latent"].float(), self.settings
         noise = torch.randn(latent.shape, generator=generator)
         if settings.noise_offset:
-            noise += settings.noise_offset * torch.randn(len(latent), 1, 1, generator=generator)
+            each = len(latent), *[1] * (latent.ndim - 1)
+            noise += settings.noise_offset * torch.randn(each, generator=generator)
         if "deviation" in item:
             latent = latent + item["deviation"].float() * torch.randn(latent.shape, generator=generator)
         drop_both = drop < settings.both_drop
@@ -134,16 +141,34 @@ class ItemStream:
 
     def _read(self, positions: Iterator[int]) -> Iterator[tuple[int, object]]:
         """Positions with what the data set gives, in order; by threads, for processes would need copies of it all."""
-        places = ((position, self._index(position)) for position in positions)
         if not self.settings.workers:
-            for position, index in places:
-                yield position, self.dataset[index]
+            for position in positions:
+                yield position, self._item(position)
             return
         most = BATCHES_AHEAD * self.settings.batch_size + self.settings.workers
-        ahead = read_ahead(places, lambda place, _reserve: self.dataset[place[1]], self.settings.workers, most)
+        ahead = read_ahead(positions, lambda position, _reserve: self._item(position), self.settings.workers, most)
         with contextlib.closing(ahead):
-            for (position, _), item in ahead:
-                yield position, item
+            yield from ahead
+
+    def _item(self, position: int) -> object:
+        """What the data set gives for a position.
+
+        Raises:
+            Unavailable: no item of its group is there.
+        """
+        index = self._index(position)
+        try:
+            return self.dataset[index]
+        except Unavailable as error:
+            self.dataset.say_unavailable(error)
+            first = error
+        buckets = getattr(self.dataset, "buckets", None)
+        group = np.arange(len(self.dataset)) if buckets is None else np.flatnonzero(buckets == buckets[index])
+        start = int(np.searchsorted(group, index))
+        for other in np.roll(group, -start)[1:].tolist():
+            with contextlib.suppress(Unavailable):
+                return self.dataset[other]
+        raise first
 
     def _index(self, position: int) -> int:
         epoch, place = divmod(position, self._length)
@@ -167,9 +192,9 @@ class ItemStream:
 
 
 def _conditioning(text: Mapping[str, Tensor], size) -> dict:
-    conditioning = {"cross_attn": text["text"][None]}
-    if text.get("pooled") is not None:
-        conditioning["pooled_output"] = text["pooled"][None]
+    pooled = text.get("pooled")
+    conditioning = {"cross_attn": text["text"][None], "pooled_output": None if pooled is None else pooled[None]}
+    conditioning |= {name.removeprefix(EXTRA): value for name, value in text.items() if name.startswith(EXTRA)}
     if size is not None:
         conditioning |= {name: float(value) for name, value in zip(SIZES, size, strict=True)}
     return conditioning

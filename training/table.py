@@ -26,10 +26,22 @@ from ..quality.statistics import MetricStatistics
 from . import table_statistics
 from .contents import CONTENTS, Contents
 from .rows import Rows, keys, shards
+from .stored import keys_in
 from .table_statistics import STATISTICS, measure
 from .unreadable import UNREADABLE
 
-__all__ = ["CONTENTS", "STATISTICS", "UNREADABLE", "Contents", "Rows", "ScoredTable", "keys", "measure", "shards"]
+__all__ = [
+    "CONTENTS",
+    "STATISTICS",
+    "UNREADABLE",
+    "Contents",
+    "Rows",
+    "ScoredTable",
+    "keys",
+    "keys_in",
+    "measure",
+    "shards",
+]
 
 
 @dataclass(frozen=True)
@@ -57,8 +69,7 @@ class ScoredTable:
         """
         folder = Path(folder)
         contents = Contents.read(folder)
-        parts = [Rows.read(path, contents) for path in shards(folder)]
-        rows = Rows.joined(parts) if parts else None
+        rows = Rows.read_all(folder, contents)
         statistics = table_statistics.read(folder, contents, rows) if rows else None
         if rows is None or statistics is None:
             raise ValueError(f"Scoring of {folder} has not finished; start it again, it goes on where it was.")

@@ -7,29 +7,21 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from pydantic import ConfigDict
 from typing_extensions import NotRequired, TypedDict
 
-from ..files import Finite, Positive, Text, read_json, write_json
+from ..adapter.metadata import MetricEntry
+from ..files import Finite, Positive, WrongFile, read_json, shown, write_json
 from ..quality.statistics import MetricStatistics
 from .contents import Contents
-from .rows import Rows, shards
+from .rows import Rows, read_numbers, shards
 
 STATISTICS = "statistics.json"
 ALIKE = 1e-9  # relative; means of the same numbers differ by less
 
 
-class _Described(TypedDict):
-    """A metric in ``statistics.json``; the rest is looked at where it is used."""
-
-    __pydantic_config__ = ConfigDict(extra="allow")
-
-    name: Text
-
-
 class _Scored(TypedDict):
     rows: NotRequired[int]
-    metrics: list[_Described]
+    metrics: list[MetricEntry]
 
 
 class _Moments(TypedDict):
@@ -42,7 +34,7 @@ class _Moments(TypedDict):
 def measure(folder: Path) -> None:
     """Write ``statistics.json`` of all rows."""
     contents = Contents.read(folder)
-    parts = [Rows.read(path, contents).values for path in shards(folder)]
+    parts = [read_numbers(path, contents)[1] for path in shards(folder)]
     count = {"rows": sum(map(len, parts))}
     exact = (values.numpy().astype(np.float64) for values in parts)
     if contents.kind == "reference":
@@ -69,11 +61,21 @@ def read(folder: Path, contents: Contents, rows: Rows) -> dict | None:
         return None
     if contents.kind == "score":
         scored = read_json(folder / STATISTICS, _Scored)
-        right = scored["rows"] == len(rows.keys) if "rows" in scored else _fit(scored["metrics"], contents, rows)
+        _check(scored["metrics"], folder / STATISTICS)
+        right = scored["rows"] == len(rows) if "rows" in scored else _fit(scored["metrics"], contents, rows)
         return dict(scored) if right else None
     moments = read_json(folder / STATISTICS, _Moments)
     right = moments["count"] == int(rows.values.isfinite().all(1).sum())
-    return dict(moments) if right and moments.get("rows", len(rows.keys)) == len(rows.keys) else None
+    return dict(moments) if right and moments.get("rows", len(rows)) == len(rows) else None
+
+
+def _check(metrics: list[MetricEntry], path: Path) -> None:
+    """Whether the numbers of each metric make sense together."""
+    try:
+        for metric in metrics:
+            MetricStatistics.from_json(metric)
+    except ValueError as error:
+        raise WrongFile(f"{shown(path)}: {error} Delete it, and start the scoring again.") from error
 
 
 def _fit(metrics: list, contents: Contents, rows: Rows) -> bool:

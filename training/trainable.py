@@ -58,7 +58,7 @@ class TrainableAdapter(nn.Module):
             ValueError: it does not fit the UNet or takes another quality input.
         """
         adapter.encode(torch.zeros(1, quality_width))  # reports a wrong width
-        check_fit(adapter.name, adapter.shapes, sites(unet))
+        check_fit(adapter.name, adapter.shapes, sites(unet), adapter.metadata.base_model)
         encoding = QualityEncoding(adapter.metadata.use_flag, adapter.metadata.positional_octaves)
         projection = copy.deepcopy(adapter.projection).requires_grad_(True).train()
         return cls(encoding, projection, [weight for layer in adapter.layers for weight in (layer.key, layer.value)])

@@ -8,6 +8,7 @@ export const COLOURS = {
   IQA_MODEL: "#4fb0c6",
   IQA_SCORES: "#7fb950",
   IQA_FEATURES: "#e06c75",
+  IQA_GUIDANCE_RECORD: "#d48fb0",
 };
 
 const GREY = "#aaaaaa";

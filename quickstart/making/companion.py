@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ...adapter.keys_values import by_site
 from ...adapter.sites import sites
 from ...pictures.distortions import KINDS
-from ...training.objective import KEYS_VALUES, training_patches
+from ...training.objective import KEYS_VALUES, training_options
 from ...training.settings import TrainingSettings
 from ...training.trainable import TrainableAdapter
 
@@ -36,7 +36,7 @@ class Companion(nn.Module):
         super().__init__()
         self.adapter = TrainableAdapter.from_unet(unet, QUALITY_WIDTH, TrainingSettings(tokens=2, projection="mlp"))
         self.sites = sites(unet)
-        self.patches = training_patches(self.sites)
+        self.to_attend = training_options(self.sites)
 
     def options(self, kinds: Tensor, severities: Tensor, directions: Tensor, accompanied: Tensor) -> dict:
         """``transformer_options`` of one forward.
@@ -47,7 +47,7 @@ class Companion(nn.Module):
         """
         quality = describe(kinds, severities, directions)
         keys_values = self.adapter(quality, torch.ones_like(quality[:, :1])) * accompanied[:, None, None]
-        return {KEYS_VALUES: by_site(keys_values, self.sites), "patches_replace": self.patches}
+        return {**self.to_attend, KEYS_VALUES: by_site(keys_values, self.sites)}
 
 
 def describe(kinds: Tensor, severities: Tensor, directions: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 Which ComfyUI it is, ``COMFYUI_PATH`` says. Pictures of what the tests saw are kept below ``.runtime/screenshots/``.
 """
 
+import json
 import os
 import shutil
 
@@ -15,6 +16,7 @@ playwright = pytest.importorskip("playwright.sync_api")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MINUTE = 60_000  # milliseconds
+SETTINGS = {"Comfy.TutorialCompleted": True}  # else the list of templates covers the first page
 READY = "window.app?.graph && app.extensionManager?.command && 'IQAScoreImages' in LiteGraph.registered_node_types"
 
 
@@ -22,6 +24,8 @@ READY = "window.app?.graph && app.extensionManager?.command && 'IQAScoreImages' 
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
     log = folder / "comfyui.log"
+    (folder / "default").mkdir()
+    (folder / "default" / "comfy.settings.json").write_text(json.dumps(SETTINGS))
     with comfyui_runtime.serve(log, "--output-directory", str(folder), "--user-directory", str(folder)) as address:
         client = comfyui_client.Client(address, log)
         client.upload(comfyui_runtime.find_comfyui() / "input" / "example.png")  # every ComfyUI comes with it

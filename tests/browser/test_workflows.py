@@ -8,23 +8,37 @@ import comfyui_runtime
 
 WORKFLOWS = comfyui_runtime.ROOT / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
+RUN_HERE = ("quickstart_quality_sweep", "score_photo")  # tests/server runs all of them
 PACK = "ComfyUI-IQA-Adapter"
 MINUTE = 60_000  # milliseconds
+READABLE = 0.8  # zoom
+WINDOW = {"width": 1600, "height": 900}
 
 GRAPH_IS_THERE = "title => app.graph._nodes.some(node => node.title === title)"
 UNKNOWN_NODES = "app.graph._nodes.map(node => node.type).filter(type => !(type in LiteGraph.registered_node_types))"
-OVERLAPS = """() => {
-  const boxes = app.graph._nodes.map(node => [node.title, node.boundingRect ?? node.getBounding()]);
-  return boxes.flatMap(([a, p], i) => boxes.slice(i + 1)
-    .filter(([_, q]) => p[0] < q[0] + q[2] && q[0] < p[0] + p[2] && p[1] < q[1] + q[3] && q[1] < p[1] + p[3])
-    .map(([b]) => `${a} / ${b}`));
+DEPRECATED = "app.graph._nodes.filter(node => node.constructor.nodeData?.deprecated).map(node => node.type)"
+OVERLAP = """boxes => boxes.flatMap(([a, p], i) => boxes.slice(i + 1)
+  .filter(([_, q]) => p[0] < q[0] + q[2] && q[0] < p[0] + p[2] && p[1] < q[1] + q[3] && q[1] < p[1] + p[3])
+  .map(([b]) => `${a} / ${b}`))"""
+CLASSIC_BOXES = "app.graph._nodes.map(node => [node.title, [...(node.boundingRect ?? node.getBounding())]])"
+MODERN_BOXES = """[...document.querySelectorAll('[data-node-id]')].map(element => {
+  const { x, y, width, height } = element.getBoundingClientRect();
+  return [app.graph.getNodeById(element.dataset.nodeId)?.title, [x, y, width, height]];
+})"""
+FIRST_STEP = """boxes => {  // which nodes of the first group cannot be seen whole
+  const group = app.graph._groups[0];
+  const inside = node => node.pos[0] >= group.pos[0] && node.pos[0] < group.pos[0] + group.size[0];
+  const titles = app.graph._nodes.filter(inside).map(node => node.title);
+  const { x, y, width, height } = app.canvas.canvas.getBoundingClientRect();
+  return boxes.filter(([title, p]) => titles.includes(title)
+    && !(p[0] >= x && p[1] >= y && p[0] + p[2] <= x + width && p[1] + p[3] <= y + height)).map(([title]) => title);
 }"""
-SHORTER = """() => {  // a training that shows everything, but in seconds
-  const values = {count: 8, steps: 4, batch_size: 1, sample_interval: 2, settings: "sample_steps: 2"};
-  for (const node of app.graph._nodes)
-    for (const widget of node.type.match(/Train/) ? node.widgets : [])
-      if (widget.name in values) widget.value = values[widget.name];
-}"""
+ON_SCREEN = """app.graph._nodes.map(node => {
+  const [x, y, width, height] = node.boundingRect ?? node.getBounding(), { scale, offset } = app.canvas.ds;
+  return [node.title, [(x + offset[0]) * scale, (y + offset[1]) * scale, width * scale, height * scale]];
+})"""
+COMPLAINTS = """[...document.querySelectorAll('.p-toast-message-error, .p-toast-message-warn')]
+  .map(message => message.textContent)"""
 PICTURE_IS_SHOWN = """title => app.graph._nodes.find(node => node.title === title)
   .imgs?.some(picture => picture.complete && picture.naturalWidth > 0)"""
 
@@ -38,32 +52,97 @@ def open_template(page, name: str) -> None:
     page.get_by_text(PACK, exact=True).first.click(timeout=MINUTE)
     page.locator(f"[data-testid='template-workflow-{name}']").click(timeout=MINUTE)
     page.wait_for_function(GRAPH_IS_THERE, arg=next(iter(api_form(name).values()))["_meta"]["title"], timeout=MINUTE)
+    page.wait_for_timeout(700)
+
+
+def zoom(boxes: list, name: str) -> float:
+    """Of what is on the screen, against the sizes that the file tells: versions scale graphs for Nodes 2.0 by 1.2."""
+    saved = json.loads((WORKFLOWS / f"{name}.json").read_text())["nodes"]
+    widths = {node.get("title"): node["size"][0] for node in saved}
+    return min(box[2] / widths[title] for title, box in boxes if title in widths)
+
+
+def show_all(page) -> None:
+    """Pictures are loaded when their node is drawn."""
+    page.evaluate("app.canvas.ds.scale = 0.3; app.canvas.ds.offset = [200, 400]; app.canvas.setDirty(true, true)")
+
+
+def dismiss(page) -> None:
+    """Close what the front end says about checkpoints that are not there."""
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(300)
 
 
 def test_every_workflow_has_both_forms():
     assert sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json")) == NAMES
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["classic", "nodes 2.0"])
+def window(server, browser, request):
+    """One page for all workflows."""
+    page = browser.new_page(viewport=WINDOW)
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("console", lambda message: note(page, server, message))
+    page.goto(server.address, timeout=2 * MINUTE)
+    page.wait_for_function("window.app?.graph && app.extensionManager?.command", timeout=2 * MINUTE)
+    page.wait_for_load_state("networkidle")
+    page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", request.param)
+    page.modern = request.param
+    yield page
+    page.evaluate("app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)")
+    page.close()
+
+
+def note(page, server, message) -> None:
+    own = message.location.get("url", "").startswith(server.address)  # not news and telemetry from elsewhere
+    if message.type == "error" and own:
+        page.errors.append(f"{message.location['url']}: {message.text}")
+
+
 @pytest.mark.parametrize("name", NAMES)
+def test_it_opens_on_its_first_step_and_is_whole(window, screenshots, name):
+    window.errors.clear()
+    open_template(window, name)
+    dismiss(window)
+    window.screenshot(path=screenshots / f"opened {name} {'nodes 2.0' if window.modern else 'classic'}.png")
+    boxes = window.evaluate(MODERN_BOXES if window.modern else CLASSIC_BOXES)
+    assert len(boxes) == window.evaluate("app.graph._nodes.length")
+    assert window.evaluate(OVERLAP, boxes) == []
+    assert window.evaluate(FIRST_STEP, boxes if window.modern else window.evaluate(ON_SCREEN)) == []
+    assert (zoom(boxes, name) if window.modern else window.evaluate("app.canvas.ds.scale")) >= READABLE
+    assert window.evaluate(UNKNOWN_NODES) == window.evaluate(DEPRECATED) == []
+    assert window.evaluate("app.graphToPrompt().then(prompt => prompt.output)") == api_form(name)
+    assert not window.evaluate("'iqaadapter_opening_view' in app.graph.extra")  # copies open as they were left
+    assert window.evaluate(COMPLAINTS) == window.errors == []
+
+
+@pytest.mark.parametrize("name", RUN_HERE)
 def test_opened_from_the_template_browser_it_runs(page, name):
     open_template(page, name)
-    assert page.evaluate(UNKNOWN_NODES) == []
-    assert page.evaluate(OVERLAPS) == []
-    assert page.evaluate("app.graphToPrompt().then(prompt => prompt.output)") == api_form(name)
-    page.evaluate(SHORTER)
-    page.get_by_test_id("queue-button").get_by_role("button").first.click()
+    page.locator("[data-testid=queue-button] button, button[data-testid=queue-button]").first.click()
+    show_all(page)
     saved = [node["_meta"]["title"] for node in api_form(name).values() if node["class_type"] == "SaveImage"]
     for title in saved:
         page.wait_for_function(PICTURE_IS_SHOWN, arg=title, timeout=5 * MINUTE)
     assert saved and not page.errors, page.errors
+    assert page.evaluate(OVERLAP, page.evaluate(CLASSIC_BOXES)) == []
+
+
+SHORTER = """() => {  // a training that shows everything, but in seconds
+  const values = {count: 8, steps: 4, batch_size: 1, sample_interval: 2, settings: "sample_steps: 2", name: "shown"};
+  for (const node of app.graph._nodes)
+    for (const widget of node.type.match(/Train/) ? node.widgets : [])
+      if (widget.name in values) widget.value = values[widget.name];
+}"""
 
 
 def test_the_training_node_shows_samples_and_loss_when_it_has_ended(page):
     open_template(page, "train_score_adapter")
     page.evaluate(SHORTER)
     train = "app.graph._nodes.find(node => node.type === 'IQAAdapterTrain')"
-    page.evaluate(f"{train}.widgets.find(widget => widget.name === 'name').value = 'shown'")  # so that it trains
     page.evaluate("app.queuePrompt(0, 1)")
+    show_all(page)
     page.wait_for_function(PICTURE_IS_SHOWN, arg="Save the samples", timeout=5 * MINUTE)
     heights = f"{train}.imgs.map(picture => picture.naturalHeight)"
     page.wait_for_function(f"{heights}.some(height => height > 440)", timeout=MINUTE)  # of the plot, and samples above

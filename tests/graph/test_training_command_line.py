@@ -271,7 +271,7 @@ def test_help_reads_like_a_manual_and_needs_no_comfyui():
         for field in dataclasses.fields(cls):
             assert f"\n  {field.name} " in text
     unwrapped = " ".join(text.split())
-    assert "default 512 pixels; range 8 to 4,096, in steps of 8" in unwrapped and "paper 24,000" in unwrapped
+    assert "default the model's own; range 8 to 4,096, in steps of 8" in unwrapped and "paper 24,000" in unwrapped
     heavy = {name.split(".")[0] for name in sys.modules} & {"torch", "comfy"}
     code = (
         "import sys, iqa\ntry:\n    iqa.parse(['train', '--help'])\nexcept SystemExit:\n    pass\n"

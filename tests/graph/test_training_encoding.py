@@ -21,6 +21,7 @@ from iqa_adapter.iqa_models import loading
 from iqa_adapter.pictures.reading import find_pictures
 from iqa_adapter.quickstart import model as quickstart
 from iqa_adapter.training import encoder, encoding, objective, room
+from iqa_adapter.training.cache_shards import FOLDER, Shards
 from iqa_adapter.training.dataset import TrainingSet
 from iqa_adapter.training.encoder import Encoder
 from iqa_adapter.training.observer import Observer, TrainingStopped
@@ -47,6 +48,11 @@ def make(scored, models, folder, **settings):
 
 def files(folder):
     return {path for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def entries(folder):
+    """Of the cache: those in shards, and files of their own."""
+    return len(Shards(folder)) + len([path for path in files(folder) if path.parent.name != FOLDER])
 
 
 @pytest.fixture()
@@ -159,10 +165,10 @@ def test_a_stage_that_is_cancelled_keeps_what_it_has(scored, models, tmp_path, m
     with pytest.raises(TrainingStopped, match="those that are done are kept"):
         make(scored, models, tmp_path).prepare(watch)
     assert after <= watch.prepared <= after + 1 < 13
-    assert len(files(tmp_path)) == watch.prepared + 1  # and the empty caption
+    assert entries(tmp_path) == watch.prepared + 1  # and the empty caption
     whole = training_models.Watch()
     make(scored, models, tmp_path).prepare(whole)
-    assert whole.prepared == 12 and len(files(tmp_path)) == 13
+    assert whole.prepared == 12 and entries(tmp_path) == 13
 
 
 def test_leftovers_are_removed_though_nothing_is_written(scored, models, tmp_path):
@@ -177,8 +183,11 @@ def test_leftovers_are_removed_though_nothing_is_written(scored, models, tmp_pat
 # Room on the disk
 
 
+HEADER = 600  # bytes of a shard's header at most
+
+
 def on_disk(folder):
-    return sum(-(-path.stat().st_size // room.BLOCK) * room.BLOCK for path in files(folder))
+    return sum(path.stat().st_size for path in files(folder))
 
 
 @pytest.mark.parametrize("buckets", [False, True])
@@ -194,7 +203,8 @@ def test_the_size_of_the_cache_is_counted_before(tmp_path, models, buckets):
     made.prepare(Observer())
     pictures, captions, size = (int(number.replace(",", "")) for number in count)
     assert (pictures, captions) == (5, 5)  # the first picture tells the size
-    assert size == on_disk(tmp_path / "cache") - before
+    grown, shards = on_disk(tmp_path / "cache") - before, len(files(tmp_path / "cache" / FOLDER))
+    assert 0 < grown - size < HEADER * shards and shards == 3 + buckets  # two lengths of texts, one or two sizes
     assert made.room() == [] and make(scored, models, tmp_path / "no", cache=False).room() == []
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from iqa_adapter.adapter import checkpoint
 from iqa_adapter.pictures.reading import find_pictures
 from iqa_adapter.quickstart.model import load_quickstart
-from iqa_adapter.training import names, observer, record, state
+from iqa_adapter.training import names, observer, pictures_record, record, state
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_a_start_that_does_not_fit_is_refused_before_work(begun, home, tmp_path)
 
 
 def test_a_run_of_the_first_version_goes_on_with_a_notice_and_is_known_from_then_on(begun, home):
-    for name in (record.RECORD, record.PICTURES):
+    for name in (record.RECORD, pictures_record.PICTURES):
         (home / "run" / name).unlink()
     watch = go_on(begun, home)
     assert len(watch.losses) == 2 and "was begun by version 0.1.0" in watch.notes[0]
@@ -187,7 +187,7 @@ def test_another_version_of_the_pack_is_said(begun, home):
     assert "Begun with version 0.9 of this pack" in go_on(begun, home).notes[0]
 
 
-@pytest.mark.parametrize("name", [record.RECORD, record.PICTURES])
+@pytest.mark.parametrize("name", [record.RECORD, pictures_record.PICTURES])
 def test_a_damaged_record_is_said(begun, home, name):
     (home / "run" / name).write_text("{")
     with pytest.raises(ValueError, match=f"{name} is damaged; delete it"):

@@ -2,12 +2,14 @@
 
 import copy
 import dataclasses
+import io
 import re
 import urllib.error
 
 import models
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from comfyui_client import GraphRefused
@@ -104,6 +106,10 @@ def test_every_node_has_category_description_tooltips_and_a_help_page(server, ti
         page = server.get(f"/extensions/ComfyUI-IQA-Adapter/docs/{node}.md").decode()
         missing = [name for name in sockets if f"`{name}`" not in page]
         assert not missing, f"the help page of {node} does not mention {missing}"
+        chinese = server.get(f"/extensions/ComfyUI-IQA-Adapter/docs/{node}/zh.md").decode()
+        for picture in re.findall(r"!\[.+?\]\((.+?)\)", page + chinese):  # both relative to docs/
+            served = server.get(f"/extensions/ComfyUI-IQA-Adapter/docs/{picture}")
+            assert Image.open(io.BytesIO(served)).width > 200
 
 
 def test_a_graph_is_sampled_and_obeys_its_inputs(latent_of):
@@ -145,7 +151,7 @@ def test_names_outside_the_folder_are_refused(server, tiny, name):
     ("node", "inputs", "message"),
     [
         ("model", {"family": "SSD-1B"}, r"made for .*16 .* connected model is .*34"),
-        ("model", {"family": "DiT"}, "not a UNet with cross-attention"),
+        ("model", {"family": "DiT"}, r"made for .*16 .* connected model is Flux \(2 attention layers"),
         ("embed", {"targets": "topik=p5"}, "Unknown metric 'topik'.*Did you mean topiq_nr"),
         ("embed", {"targets": "topiq_nr=p120"}, r"outside 0\.\.\.100"),
         ("embed", {"targets": "topiq_nr=nan"}, "cannot be read"),

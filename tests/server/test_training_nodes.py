@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import shutil
 import time
 import urllib.request
 from pathlib import Path
@@ -115,6 +116,19 @@ def test_a_run_that_has_ended_shows_its_samples_again(server, pictures):
     server.outputs_of(graph(pictures, "ended", steps=1))
     again = graph(pictures, "ended", steps=1, sample_interval=3)  # free to change, and the graph runs anew
     assert len(server.outputs_of(again)["train"]["images"]) == 2
+
+
+def test_a_deleted_table_is_made_again_and_what_changed_is_told_at_the_node(server, tmp_path):
+    folder = training_pictures.write(tmp_path / "photos", 3)
+    scored = {name: copy.deepcopy(GRAPH[name]) for name in ("metric", "score")}
+    scored["score"]["inputs"] |= {"pictures": str(folder), "name": "deleted"}
+    table = Path(server.outputs_of(scored)["score"]["text"][0].splitlines()[-1])
+    server.outputs_of(scored)
+    shutil.rmtree(table)
+    server.outputs_of(scored)
+    assert (table / "table.json").is_file()
+    next(folder.glob("*.png")).unlink()
+    assert "1 rows are of pictures that are gone" in server.outputs_of(scored)["score"]["text"][0]
 
 
 def test_the_folder_is_chosen_once_from_a_list(server, pictures):

@@ -1,64 +1,112 @@
-"""The workflows in API format run as they are; what ``make demo`` and a script would send."""
+"""Every workflow runs to the end, and does nothing where the adapter's strength is 0; those of the quickstart measured.
+
+Workflows for checkpoints run with the quickstart in place of checkpoint, adapter and IQA models.
+"""
 
 import json
-from functools import cache
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from workflow_runs import FOLDER, Run, graph_of, quality, roughness, run
 
-from comfyui_runtime import ROOT, find_comfyui
-from iqa_adapter.iqa_models.loading import load_iqa_model
-from iqa_adapter.iqa_models.scoring import score_images
+from comfyui_runtime import find_comfyui
+from iqa_adapter.documentation.with_quickstart import with_quickstart
+from iqa_adapter.documentation.workflow_files import described, names
 
-FILES = sorted((ROOT / "workflows" / "api").glob("*.json"))
+NAMES = sorted(path.stem for path in (FOLDER / "api").glob("*.json"))
+RESULT = {  # what shows the workflow's result, and the key of the result in what ComfyUI notes
+    "gradient_guidance": ("Save the grid", "images"),
+    "quality_aesthetics_grid": ("Save the grid", "images"),
+    "quickstart_quality_sweep": ("Save the grid", "images"),
+    "quickstart_reference_transfer": ("Before and After", "b_images"),
+    "reference_quality_onto_edit": ("Before and After", "b_images"),
+    "repair_the_worst_part": ("Before and After", "b_images"),
+    "restore_or_degrade_photo": ("Before and After", "b_images"),
+    "sd15_quality_sliders": ("Before and After", "b_images"),
+    "sdxl_quality_sliders": ("Before and After", "b_images"),
+    "two_regions_two_qualities": ("Before and After", "b_images"),
+    "upscale_with_quality": ("Before and After", "b_images"),
+}
+BEFORE = ("Before and After", "a_images")
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_it_runs_and_saves_a_picture(server, file):
+def without_strength(graph: dict) -> dict:
+    for node in graph.values():
+        if "strength" in node["inputs"]:
+            node["inputs"]["strength"] = 0.0
+    return graph
+
+
+@pytest.fixture(scope="module", autouse=True)
+def example(server):
     server.upload(find_comfyui() / "input" / "example.png")  # every ComfyUI comes with it
-    assert min(saved_by(server, file.stem).size) > 100
+
+
+def test_every_workflow_is_described_and_tested():
+    assert names() == NAMES == sorted([*RESULT, "score_photo", "train_reference_adapter", "train_score_adapter"])
+
+
+@pytest.mark.parametrize("name", RESULT)
+def test_strength_0_draws_another_picture(server, name):
+    asked = run(server, name).pictures(*RESULT[name])
+    off = Run(server, without_strength(graph_of(name)))
+    assert not torch.equal(asked, off.pictures(*RESULT[name]))
+    if RESULT[name][1] == "b_images" and name not in ("quickstart_reference_transfer", *OF_A_PHOTO):
+        assert torch.equal(off.pictures(*RESULT[name]), off.pictures(*BEFORE))  # there it is the one without adapter
+
+
+OF_A_PHOTO = ("restore_or_degrade_photo", "repair_the_worst_part")  # before is the photo itself
+
+
+def test_the_sweep_follows_the_request(server):
+    assert "\u03c1 1.00" in run(server, "quickstart_quality_sweep").result("Response Curve", "text")[0]
+
+
+def test_the_transfer_gives_the_blur_of_the_reference(server):
+    done = run(server, "quickstart_reference_transfer")
+    before, after = (roughness(done.pictures("Before and After", key)) for key in ("a_images", "b_images"))
+    assert (after < 0.8 * before).all()
+
+
+def test_the_photo_is_scored(server):
+    (score,) = run(server, "score_photo").result("Score Images", "scores")[0]["piqe"]
+    assert 0 < score < 100
+    assert run(server, "score_photo").pictures("Save the judged photo").shape[1] > 100
 
 
 def test_the_trained_score_adapter_follows_the_request(server):
-    cells = cells_of(saved_by(server, "train_score_adapter"), rows=2)  # of prompts; columns of 1, 50 and 99 %
-    quality = score_images([load_iqa_model("quickstart_iqa")], cells.flatten(0, 1)).values.view(2, 3)
-    assert (quality[:, 2] > quality[:, 0] + 0.1).all(), quality
+    sheet = run(server, "train_score_adapter").pictures("Save the samples")[0]
+    cells = cells_of(sheet, rows=2)  # of prompts; columns of 1, 50 and 99 %
+    levels = torch.tensor(quality(cells.flatten(0, 1))).view(2, 3)
+    assert (levels[:, 2] > levels[:, 0] + 0.1).all(), levels
 
 
 def test_the_trained_reference_adapter_follows_the_pictures_of_the_first_row(server):
-    blurred_noisy_good, *drawn = roughness(cells_of(saved_by(server, "train_reference_adapter"), rows=3))
+    sheet = run(server, "train_reference_adapter").pictures("Save the samples")[0]
+    blurred_noisy_good, *drawn = roughness(cells_of(sheet, rows=3))
     expected = [0, 2, 1]
     assert blurred_noisy_good.argsort().tolist() == expected
     assert [row.argsort().tolist() for row in drawn] == [expected, expected], drawn
 
 
-@cache
-def saved_by(server, name):
-    """The picture that a workflow saves."""
-    graph = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
-    outputs = server.outputs_of(graph, timeout=1200)
-    (saving,) = [number for number, node in graph.items() if node["class_type"] == "SaveImage"]
-    (picture,) = outputs[saving]["images"]
-    return Image.open(server.log.parent / picture["filename"])
-
-
-def cells_of(sheet, rows):
+def cells_of(sheet: torch.Tensor, rows: int) -> torch.Tensor:
     """Pictures of a sheet of samples of the quickstart, ``[rows, 3, 64, 64, 3]``; the sheet enlarges them twice."""
-    pixels = torch.from_numpy(np.asarray(sheet, np.float32) / 255)
-    height = (sheet.height - 8) // rows
+    height = (len(sheet) - 8) // rows
     corners = [[(8 + height * row, 8 + 136 * column) for column in range(3)] for row in range(rows)]
-    return torch.stack([torch.stack([pixels[y : y + 128 : 2, x : x + 128 : 2] for y, x in row]) for row in corners])
+    return torch.stack([torch.stack([sheet[y : y + 128 : 2, x : x + 128 : 2] for y, x in row]) for row in corners])
 
 
-def roughness(cells):
-    """Mean difference of neighbouring pixels, ``[rows, 3]``: noise raises it, blur lowers it."""
-    return cells.diff(dim=2).abs().mean((2, 3, 4)) + cells.diff(dim=3).abs().mean((2, 3, 4))
+@pytest.mark.parametrize("name", NAMES)
+def test_the_quickstart_needs_no_file_that_is_not_there(name):
+    """What the thumbnails run, too; a title that is wrong there is found here."""
+    graph = json.loads((FOLDER / "api" / f"{name}.json").read_text())
+    values = [value for node in with_quickstart(graph, described(name).quickstart).values()
+              for value in node["inputs"].values()]  # fmt: skip
+    files = {value for value in values if isinstance(value, str) and value.endswith(".safetensors")}
+    assert files <= {"quickstart_score.safetensors", "quickstart_reference.safetensors"}
 
 
 def test_each_is_a_template_with_a_thumbnail(server):
-    names = server.get("/workflow_templates")["ComfyUI-IQA-Adapter"]
-    assert sorted(names) == [file.stem for file in FILES]
-    for name in names:
+    assert sorted(server.get("/workflow_templates")["ComfyUI-IQA-Adapter"]) == NAMES
+    for name in NAMES:
         assert server.get(f"/api/workflow_templates/ComfyUI-IQA-Adapter/{name}.jpg")[:3] == b"\xff\xd8\xff"

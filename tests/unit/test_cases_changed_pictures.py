@@ -273,9 +273,12 @@ def test_members_of_shards(entropy, models, tmp_path):
     assert all(scored.rows.seen.digests) and len(scored.rows.keys) == 6
     tar(photos / "a.tar", "qrs", seed=1)  # the first is gone, the others are moved, one is new
     parquet_file(photos / "b.parquet", 3, seed=11)
-    with pytest.raises(ValueError, match="b.parquet/00000002 is no longer the picture"):
-        (photos / "a.tar").rename(tmp_path / "a.tar")
-        training_set(photos, scored, models, tmp_path).prepare(Observer())
+    (photos / "a.tar").rename(tmp_path / "a.tar")
+    made = training_set(photos, scored, models, tmp_path)
+    made.prepare(Observer())
+    (note,) = [note for note in made.items.notes if "has changed" in note]
+    assert note.startswith("b.parquet has changed: 1 of its pictures are no longer those that were scored and are left")
+    assert [picture.key for picture in made.items.pictures] == ["b.parquet/00000000", "b.parquet/00000001"]
     (tmp_path / "a.tar").rename(photos / "c.tar")
     again, bar = score(photos, tmp_path / "t", entropy)
     assert bar.total == 2 and by_key(again) == true_scores(photos, entropy, tmp_path)
@@ -402,7 +405,7 @@ def test_the_graph_sees_what_scoring_would_see(tmp_path, change):
     else:
         tar(photos / "sub" / "a.tar", "pq")
     assert seen() != before
-    assert IQAScoreDataset.fingerprint_inputs(pictures=str(tmp_path / "none")) == ""
+    assert IQAScoreDataset.fingerprint_inputs(pictures=str(tmp_path / "none"))[0] == ""
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])

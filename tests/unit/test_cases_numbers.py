@@ -261,7 +261,7 @@ def test_lists_of_pictures_of_different_sizes(entropy, quickstart):
     scores, values, _ = nodes.IQAScoreImages.execute([entropy], images).args
     apart = torch.cat([scoring.score_images([entropy], batch).values for batch in images])
     assert torch.equal(scores.values, apart) and len(values) == 4
-    best, places = nodes.IQASelectBest.execute(images, [scores], [4]).args
+    best, places = nodes.IQASelectBest.execute(images, [scores], [4]).args[:2]
     assert places == apart[:, 0].argsort(descending=True).tolist()
     flat = [picture for batch in images for picture in batch]
     assert all(torch.equal(picture[0], flat[place]) for picture, place in zip(best, places, strict=True))
@@ -273,7 +273,7 @@ def test_equal_sizes_leave_as_one_batch(entropy):
     images = iqa_nets.photos(4)
     scores = scoring.score_images([entropy], images)
     for given in ([images], list(images.split(1))):
-        (best,), places = nodes.IQASelectBest.execute(given, [scores], [2]).args
+        (best,), places = nodes.IQASelectBest.execute(given, [scores], [2]).args[:2]
         assert torch.equal(best, images[places])
 
 

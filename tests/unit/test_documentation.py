@@ -1,11 +1,11 @@
 """Pictures of README.md and docs/: there, small enough, and made of the code, weights and settings that are here."""
 
-import ast
 import json
 import re
 from pathlib import Path
 
 import pytest
+from code_texts import is_said_by
 from PIL import Image
 
 from iqa_adapter.documentation.digests import IMAGES, ROOT, bare, code_of, digest, kept_digests
@@ -13,7 +13,6 @@ from iqa_adapter.documentation.making import LARGEST, PICTURES
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 README = PAGES[0].read_text(encoding="utf-8")
-CODE = [ROOT / room for room in ("adapter", "guidance", "iqa_models", "nodes", "quality")]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)|<img[^>]* src=\"([^\"]+)\"|<a href=\"([^\"#]+)\"")
 
 
@@ -74,27 +73,10 @@ def test_pages_hold_no_placeholders():
         )
 
 
-def code_texts() -> str:
-    """Every text of the pack's code on a line of its own, with … for what is filled in."""
-    found = []
-    for path in (ROOT / "optional.py", *(file for room in CODE for file in room.rglob("*.py"))):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.JoinedStr):
-                found.append(
-                    "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
-                )
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.append(node.value)
-    return "\n".join(found + [" ".join(text.split()) for text in found])
-
-
 def test_the_errors_of_the_readme_are_those_of_the_code():
-    texts = code_texts()
     quoted = re.findall(r'^\| "(.+?)" \|', README.split("## Errors")[1], re.MULTILINE)
     assert len(quoted) > 10
-    for quote in quoted:
-        for fragment in filter(None, (part.strip(" ,:;") for part in quote.split("…"))):
-            assert fragment in texts, fragment
+    assert [quote for quote in quoted if not is_said_by(quote)] == []
 
 
 def test_the_readme_lists_every_workflow_and_node():

@@ -1,6 +1,7 @@
 """Files are written whole or not at all; names of strangers are shown on one printable line."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import torch
 from full_disk import full_disk
 
 from comfyui_runtime import ROOT
-from iqa_adapter import files, wrong_files
+from iqa_adapter import files, left_behind, wrong_files
 
 WRITERS = {
     "text": lambda path: files.write_text(path, "new " * 100_000),
@@ -59,7 +60,7 @@ def test_a_place_that_cannot_be_written_to(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
-def test_what_a_killed_process_left_is_removed_at_the_next_use_when_it_is_old(tmp_path):
+def test_what_a_killed_process_left_is_removed_at_the_next_use(tmp_path):
     program = (
         "import comfyui_runtime; comfyui_runtime.load_pack()\n"
         "from iqa_adapter.files import written_whole\n"
@@ -73,10 +74,15 @@ def test_what_a_killed_process_left_is_removed_at_the_next_use_when_it_is_old(tm
     process.wait()
     (left,) = tmp_path.iterdir()
     (tmp_path / ".other.part").write_text("of somebody else")
+    foreign = tmp_path / re.sub(r"\.[0-9a-f]{8}-", ".00000000-", left.name)
+    mine = tmp_path / left.name.replace(f"-{process.pid}.", f"-{os.getpid()}.")
+    for path in (foreign, mine):
+        path.mkdir()
+        (path / "new").write_text("half")
     files.write_text(tmp_path / "another", "text")
-    assert left.exists()  # it could be of another process at work
-    old = time.time() - 2 * files.AGE
-    for path in (left, tmp_path / ".other.part"):
+    assert not left.exists() and foreign.exists() and mine.exists()  # these could be of processes at work
+    old = time.time() - 2 * left_behind.AGE
+    for path in (foreign, mine, tmp_path / ".other.part"):
         os.utime(path, (old, old))
     files.write_text(tmp_path / "another", "text")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other.part", "another"]
@@ -139,7 +145,7 @@ def test_tensors_are_read_as_torch_reads_them(new, tmp_path):
         **{str(kind): torch.ones(3).to(kind) for kind in KINDS if new or kind.itemsize > 1 or "8_" not in str(kind)},
     }
     torch.save(content, tmp_path / "a.pt", _use_new_zipfile_serialization=new)
-    read, _ = files.read_tensors(tmp_path / "a.pt")
+    read, _ = files.read_tensors(tmp_path / "a.pt", mapped=True)
     expected = torch.load(tmp_path / "a.pt", weights_only=True)
     assert read.keys() == expected.keys() and list(read["state"]) == list(expected["state"])
     pairs = [(read["state"][key], expected["state"][key]) for key in state]

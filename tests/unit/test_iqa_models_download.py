@@ -2,21 +2,23 @@
 
 import hashlib
 import http.server
+import json
 import socket
 import threading
 
 import comfy.model_management
 import comfy.utils
 import folder_paths
+import hostile_files
 import iqa_nets
 import pytest
 import torch
+from full_disk import full_disk
 
 from iqa_adapter.iqa_models import download, weights
 from iqa_adapter.nodes import loaders as nodes
 
-CONTENT = torch.randint(256, (5_000_000,), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-CONTENT = CONTENT.numpy().tobytes()
+CONTENT = hostile_files.saved({"a": torch.rand(1_250_000, generator=torch.Generator().manual_seed(1))})
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -27,11 +29,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/other.pth":
             return self.send_error(404)
         content, start = self.server.content, 0
-        if self.headers["Range"] and self.server.knows_range:
+        if self.headers["Range"] and self.server.knows_range and self.headers["If-Range"] == self.server.etag:
             start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
             if start >= len(content):
                 return self.send_error(416)
         self.send_response(206 if start else 200)
+        if self.server.etag:
+            self.send_header("ETag", self.server.etag)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Length", self.server.announced or len(content) - start)
@@ -46,6 +50,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.content, server.ranges, server.knows_range, server.cut, server.announced = CONTENT, [], True, None, None
+    server.etag = '"one"'
     server.handle_error = lambda *_: None  # the client went away
     server.address = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -88,19 +93,22 @@ def test_goes_on_where_it_broke_off(server, folder):
 
 def test_starts_anew_where_the_server_has_no_ranges(server, folder):
     server.knows_range = False
-    write_part(folder, b"of something else")
+    write_part(server, folder, b"of something else")
     assert download.download(file_at(server)).read_bytes() == CONTENT
 
 
 def test_starts_anew_where_the_part_is_too_long(server, folder):
-    write_part(folder, CONTENT + b"more")
+    write_part(server, folder, CONTENT + b"more")
     assert download.download(file_at(server)).read_bytes() == CONTENT
     assert server.ranges == [f"bytes={len(CONTENT) + 4}-", None]
 
 
-def write_part(folder, content):
-    folder.mkdir()
+def write_part(server, folder, content):
+    """As if the beginning of the server's file had come before."""
+    folder.mkdir(exist_ok=True)
     (folder / "weights.pth.part").write_bytes(content)
+    facts = {"source": file_at(server).source, "etag": '"one"', "modified": "", "total": len(CONTENT)}
+    (folder / "weights.pth.part.json").write_text(json.dumps(facts))
 
 
 def test_other_content_than_expected_is_removed(server, folder):
@@ -123,15 +131,17 @@ def test_failures_say_how_to_get_the_file_by_hand(server, folder):
 
 
 def test_full_disk(server, folder):
-    folder.mkdir()
-    (folder / "weights.pth.part").symlink_to("/dev/full")
-    with pytest.raises(download.DownloadError, match=r"could not be fetched: No space left on device\."):
+    with full_disk(100_000), pytest.raises(download.DownloadError, match=r"could not be fetched: File too large\."):
         download.download(file_at(server))
-    (folder / "weights.pth.part").unlink()
-    server.announced = 10**18
-    with pytest.raises(download.DownloadError, match="needs 1,000,000,000,000 MB, and the disk has less"):
+    assert (folder / "weights.pth.part").stat().st_size == 100_000
+    for path in folder.iterdir():
+        path.unlink()
+    server.announced = 10**17
+    with pytest.raises(download.DownloadError, match="needs 100,000,000,000 MB, and the disk has less"):
         download.download(file_at(server))
-    assert not list(folder.iterdir())
+    assert not (folder / "weights.pth").exists()
+    server.announced = None
+    assert download.download(file_at(server)).read_bytes() == CONTENT
 
 
 def test_cancelled(server, folder, monkeypatch):
@@ -142,7 +152,7 @@ def test_cancelled(server, folder, monkeypatch):
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", cancel)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         download.download(file_at(server))
-    assert [entry.name for entry in folder.iterdir()] == ["weights.pth.part"]
+    assert sorted(entry.name for entry in folder.iterdir()) == ["weights.pth.part", "weights.pth.part.json"]
     assert (folder / "weights.pth.part").read_bytes() == CONTENT[: (folder / "weights.pth.part").stat().st_size]
     monkeypatch.undo()
 

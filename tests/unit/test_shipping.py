@@ -7,6 +7,7 @@ import sys
 from pathlib import PurePosixPath
 
 import pytest
+import scan
 from archive import ROOT, shipped
 from PIL import Image
 
@@ -81,6 +82,27 @@ def test_sources_are_readable_with_the_code_page_of_windows(path):
     (ROOT / path).read_text(encoding="utf-8").encode("cp1252")
 
 
+# What comfy-test forbids: weights that ComfyUI does not move and cast
+NOT_MANAGED = re.compile(
+    r"(?<![\w.])(?:torch\.)?nn\.(?:Linear|Conv[123]d|ConvTranspose[12]d|LayerNorm|GroupNorm|Embedding)\s*\("
+    r"|torch\.(?:cuda\.)?(?:amp\.)?autocast\b|\.cuda\s*\(|\.to\s*\(\s*(?:torch\.device\s*\(\s*)?[\"']cuda"
+)
+DECIDED = {  # docs/architecture.md says why
+    "adapter/projection.py": 3,
+    "iqa_models/pyiqa_nets.py": 1,
+    "iqa_models/small_nima.py": 1,
+    "quickstart/precision.py": 1,
+    "quickstart/reader.py": 3,
+}
+
+
+def test_weights_that_comfyui_does_not_manage_are_decided_upon():
+    lines = {path: (ROOT / path).read_text(encoding="utf-8").splitlines() for path in SOURCES}
+    found = {path: sum(bool(NOT_MANAGED.search(line)) for line in code) for path, code in lines.items()}
+    assert {path: count for path, count in found.items() if count} == DECIDED
+    assert NOT_MANAGED.search("torch.nn.Linear(1, 2)") and not NOT_MANAGED.search("comfy.ops.nn.Linear(1, 2)")
+
+
 def test_what_the_code_page_lacks_is_printed_escaped(monkeypatch):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
     monkeypatch.setattr(sys, "stdout", stream)
@@ -109,3 +131,21 @@ def test_icon_and_banner_are_as_small_as_the_registry_wants_them(name):
     with Image.open(path) as picture:
         assert picture.width <= 800 and picture.height <= 400
     assert path.stat().st_size < 250_000
+
+
+def test_what_scanners_of_code_find_is_explained():
+    """Each pattern of high severity with each of its files stands in a table of docs/reliability.md."""
+    pytest.importorskip("bandit")
+    pytest.importorskip("nodesafe")
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    for pattern, file in sorted(scan.findings()):
+        assert any(f"`{pattern}`" in row and f"`{file}`" in row for row in rows), (
+            f"{pattern} in {file} is not explained"
+        )
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_no_file_adds_an_http_route(path):
+    text = (ROOT / path).read_text(encoding="utf-8")
+    assert not re.search(r"\.routes\b|\.add_(route|get|post|static)\b|\baiohttp\b", text)

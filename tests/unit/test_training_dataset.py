@@ -92,7 +92,7 @@ def test_cache_changes_nothing_but_the_work(photos, scores, models, tmp_path, mo
     cached = make(photos, scores, models, tmp_path / "cache")
     cached.prepare(observer.Observer())
     files = set((tmp_path / "cache").rglob("*.safetensors"))
-    assert len(files) == 8 + 8 + 1  # pictures, captions, the empty caption
+    assert len(files) == 3 and len(cached.items.cache.shards) == 8 + 8  # pictures, captions; and the empty caption
     again = make(photos, scores, models, tmp_path / "cache")
 
     def not_again(*_):

@@ -30,6 +30,7 @@ from iqa_adapter.quickstart.model import load_quickstart
 from iqa_adapter.quickstart.text_encoder import END, PAD
 from iqa_adapter.training import cache, command_line, latents, stream, tracking, trainable
 from iqa_adapter.training.encoder import Models
+from iqa_adapter.training.pictures_record import PicturesRecord
 from iqa_adapter.training.record import RunRecord
 from iqa_adapter.training.score_set import Scorer, score_dataset
 from iqa_adapter.training.settings import PAPER, RECIPES, DataSettings, RunSettings
@@ -247,7 +248,7 @@ def test_width_of_the_projection_is_in_the_file(projection, width, expected, tmp
 def test_a_run_goes_on_with_its_own_recipe_also_if_it_is_older_than_the_setting(name, value, tmp_path):
     def record(**given):
         chosen = RunSettings.from_mapping(given, "the test").by_name()
-        return RunRecord(json.loads(json.dumps(chosen)), {}, {}, "", {}, "0.2.0")
+        return RunRecord(json.loads(json.dumps(chosen)), {}, {}, "", PicturesRecord._of_mapping({}), "0.2.0")
 
     old = record()
     old.settings.pop(name)

@@ -24,10 +24,17 @@ def test_the_printed_file_reads_back_as_the_defaults_and_explains_every_setting(
     names = [field.name for cls in settings.GROUPS.values() for field in dataclasses.fields(cls)]
     lines = text.splitlines()
     for name in names:
-        place = next(number for number, line in enumerate(lines) if line.startswith(f"{name}: "))
+        place = next(number for number, line in enumerate(lines) if line.removeprefix("# ").startswith(f"{name}: "))
         assert lines[place - 1].startswith("# ")
         assert f"\n  {name} " in settings.settings_help()
     assert "Unit: pixels" in text and "Range: 1 to 256. Paper: 2." in text
+
+
+def test_what_the_model_decides_is_not_decided_by_the_printed_file():
+    given = parse_mapping(settings.settings_yaml(), "printed")
+    assert not given.keys() & {"resolution", "bucket_step"} and given["buckets"] is False
+    assert "# resolution: 512" in settings.settings_yaml().splitlines()
+    assert "(default the model's own; range 8 to 4,096" in " ".join(settings.settings_help().split())
 
 
 def test_yaml_reads_numbers_as_people_write_them():

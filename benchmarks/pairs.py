@@ -1,0 +1,43 @@
+"""Pairs of a prompt and a seed on the quickstart, and what metrics say of the pictures."""
+
+from __future__ import annotations
+
+import comfy.samplers
+from torch import Tensor
+
+from iqa_adapter.guidance.guiders import guider_of
+from iqa_adapter.iqa_models.loading import load_iqa_model
+from iqa_adapter.iqa_models.scoring import score_images
+from iqa_adapter.quickstart.model import BLOCK, LATENT_CHANNELS, load_quickstart
+from iqa_adapter.quickstart.rendering import SIZE
+from iqa_adapter.quickstart.sampling import CFG, SAMPLER, SCHEDULER, STEPS
+from iqa_adapter.quickstart.world import HELD_OUT_SEEDS, HELD_OUT_THINGS, prompt, sample_scene
+
+
+class Quickstart:
+    """The embedded model with its usual sampling, a metric that is searched for and one that is set aside.
+
+    Args:
+        searched, aside: metrics of the catalogue.
+    """
+
+    shape = LATENT_CHANNELS, SIZE // BLOCK, SIZE // BLOCK
+
+    def __init__(self, searched: str, aside: str):
+        self.model, self.clip, self.vae = load_quickstart()
+        self.searched, self.aside = load_iqa_model(searched), load_iqa_model(aside)
+        self.sampler = comfy.samplers.sampler_object(SAMPLER)
+        schedule = self.model.get_model_object("model_sampling")
+        self.sigmas = comfy.samplers.calculate_sigmas(schedule, SCHEDULER, STEPS)
+
+    def guider(self, number: int, model=None) -> comfy.samplers.CFGGuider:
+        """For the prompt of a pair: of a combination of words that the model has not been trained on."""
+        scene = sample_scene(HELD_OUT_SEEDS.start + 50_000 + number, HELD_OUT_THINGS, two_objects=0)
+        positive, negative = (
+            self.clip.encode_from_tokens_scheduled(self.clip.tokenize(text)) for text in (prompt(scene), "")
+        )
+        return guider_of(model or self.model, positive, negative, CFG, None)
+
+    def scores(self, latents: Tensor) -> Tensor:
+        """Raw scores of latents, ``[pictures, 2]``: of the searched metric and of the one set aside."""
+        return score_images([self.searched, self.aside], self.vae.decode(latents).clamp(0, 1)).values

@@ -1,0 +1,145 @@
+"""A long night: prompts of every kind, one after the other, some cancelled; what ComfyUI's process holds must not grow.
+
+    python -m benchmarks.soak --minutes 30
+
+Adapters, families, strengths, batch sizes, references and guidance change from prompt to prompt. Before, between and
+after them a graph without a node of this pack is sampled, which must give the same bits each time. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from safetensors import safe_open
+
+import comfyui_runtime
+from comfyui_client import Client
+
+from . import soak_graphs
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "tests"))
+WARM = 60  # prompts, after which everything has been loaded once, and the heap has its size
+LOOK = 10  # prompts between two looks at the process
+CANCELLED = 0.2  # share of prompts
+MOST = 100_000  # bytes by which a prompt may let the process grow: ComfyUI's own history takes some kilobytes
+
+
+def main() -> int:
+    """Exit status: 1 where something grew, failed or changed."""
+    parser = argparse.ArgumentParser("python -m benchmarks.soak", description=__doc__.split("\n")[0])
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="soak") as folder:
+        paths = {"custom_nodes": str(ROOT / "tests" / "server" / "custom_nodes"), "iqa_adapter": folder}
+        (Path(folder) / "paths.yaml").write_text(json.dumps({"soak": paths}))  # JSON is YAML
+        write_adapters(Path(folder))
+        arguments = ["--extra-model-paths-config", f"{folder}/paths.yaml", "--output-directory", folder]
+        with comfyui_runtime.serve(Path(folder) / "comfyui.log", *arguments) as address:
+            night = Night(Client(address, Path(folder) / "comfyui.log"), Random(given.seed))
+            night.go_on_until(time.monotonic() + 60 * given.minutes)
+    return night.report()
+
+
+def write_adapters(folder: Path) -> None:
+    """Of random weights, one for each family."""
+    import models
+
+    from iqa_adapter.adapter.checkpoint import save_adapter
+    from iqa_adapter.quality.statistics import cc3m_statistics
+
+    known = cc3m_statistics()
+    metrics = tuple(known[name].to_json() for name in ("topiq_nr", "laion_aes"))
+    for family in soak_graphs.FAMILIES:
+        adapter = models.random_adapter(models.comfy_model(family))
+        described = dataclasses.replace(adapter.metadata, metrics=metrics)
+        save_adapter(dataclasses.replace(adapter, metadata=described), folder / f"{family}.safetensors")
+
+
+class Night:
+    """Prompts on a server, and what was seen."""
+
+    def __init__(self, client: Client, rng: Random):
+        self.client, self.rng = client, rng
+        self.kinds: Counter[str] = Counter()
+        self.cancelled = 0
+        self.held: list[tuple[int, dict]] = []  # number of prompts so far, what the process holds
+        self.plain: list[bytes] = []
+        self.failures: list[str] = []
+
+    def go_on_until(self, end: float) -> None:
+        self._sample_plain()
+        while time.monotonic() < end:
+            self._prompt()
+            if sum(self.kinds.values()) % LOOK == 0:
+                self._look()
+            if sum(self.kinds.values()) % (5 * LOOK) == 0:
+                self._sample_plain()
+        self._look()
+        self._sample_plain()
+
+    def _prompt(self) -> None:
+        kind, graph = soak_graphs.drawn(self.rng)
+        self.kinds[kind] += 1
+        prompt = self.client.queue(graph)
+        if self.rng.random() < CANCELLED:
+            time.sleep(self.rng.random())
+            self.client.interrupt()
+        entry = self._end_of(prompt)
+        if entry["status"]["status_str"] != "success":
+            messages = dict(entry["status"]["messages"])
+            if "execution_interrupted" in messages:
+                self.cancelled += 1
+            else:
+                self.failures.append(f"{kind}: {messages['execution_error']['exception_message'][:300]}")
+
+    def _end_of(self, prompt: str) -> dict:
+        while prompt not in (history := self.client.get(f"/history/{prompt}")):
+            time.sleep(0.05)
+        return history[prompt]
+
+    def _look(self) -> None:
+        number = sum(self.kinds.values())
+        self.held.append((number, self.client.outputs_of(soak_graphs.probe(number))["probe"]["held"][0]))
+
+    def _sample_plain(self) -> None:
+        saved = self.client.outputs_of(soak_graphs.plain(f"plain_{len(self.plain)}"))["save"]["latents"][0]
+        with safe_open(self.client.log.parent / saved["subfolder"] / saved["filename"], "np") as file:
+            self.plain.append(file.get_tensor("latent_tensor").tobytes())
+
+    def report(self) -> int:
+        count = sum(self.kinds.values())
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(self.kinds.items()))
+        print(f"{count} prompts ({kinds}), {self.cancelled} of them cancelled, {len(self.failures)} failed")
+        for failure in self.failures[:10]:
+            print(f"  {failure}")
+        warm = [(number, held) for number, held in self.held if number >= WARM]
+        if len(warm) < 10:
+            print("too short to say what grows; the last ten looks are taken")
+            warm = self.held[-10:]
+        numbers = np.array([number for number, _ in warm])
+        memory = np.array([held["memory"] for _, held in warm])
+        growth = np.polyfit(numbers, memory, 1)[0] if len(warm) > 2 else float("nan")
+        print(f"memory {memory.min() / 1e6:,.0f} to {memory.max() / 1e6:,.0f} MB after {numbers[0]} prompts, growth "
+              f"{growth / 1e3:+,.1f} kB per prompt")  # fmt: skip
+        for name in ("handles", "threads", "models", "patchers"):
+            values = [held[name] for _, held in warm]
+            print(f"{name}: {values[0]} at first, {values[-1]} at last, {min(values)} to {max(values)}")
+        same = len(set(self.plain)) == 1
+        print(f"a graph without the pack, sampled {len(self.plain)} times: {'the same bits' if same else 'DIFFERENT'}")
+        grew = warm[0][0] >= WARM and growth > MOST
+        return int(bool(self.failures) or not same or grew)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""The quality of a distorted photograph, onto drawings and onto an edited picture, without a download."""
+
+from ..workflow import Group, Node, Note, Shot, Workflow
+
+SAMPLING = {"seed": 1, "steps": 16, "cfg": 3.0, "sampler_name": "dpmpp_2m", "scheduler": "karras"}
+
+model = Node("IQAQuickstartModel")
+reference = Node("IQAQuickstartPicture", "Reference", picture="cat", distortion="motion_blur", severity=0.9)
+judge = Node("IQAModelLoader", metric="quickstart_iqa")
+adapter = Node("IQAAdapterLoader", adapter_name="quickstart_reference.safetensors")
+seen = Node(
+    "IQAReferenceFeatures",
+    iqa_model=judge["iqa_model"],
+    images=reference["IMAGE"],
+    iqa_adapter=adapter["iqa_adapter"],
+    protocol="64",
+)
+quality = Node("IQAReferenceEmbed", iqa_adapter=adapter["iqa_adapter"], iqa_features=seen["iqa_features"])
+applied = Node("IQAAdapterApply", model=model["MODEL"], iqa_embeds=quality["iqa_embeds"])
+prompt = Node("CLIPTextEncode", "Prompt", clip=model["CLIP"], text="a dotted pink ring on teal stripes")
+negative = Node("CLIPTextEncode", "Negative prompt", clip=model["CLIP"])
+texts = {"positive": prompt["CONDITIONING"], "negative": negative["CONDITIONING"]}
+draw = Node(
+    "KSampler", "Text to image", model=applied["MODEL"], latent_image=model["LATENT"], denoise=1.0, **texts, **SAMPLING
+)
+drawn = Node("VAEDecode", samples=draw["LATENT"], vae=model["VAE"])
+scene = Node("IQAQuickstartPicture", "Picture to edit", picture="scene", distortion="clean", severity=0.0)
+encoded = Node("VAEEncode", pixels=scene["IMAGE"], vae=model["VAE"])
+edit = Node(
+    "KSampler",
+    "Image to image",
+    model=applied["MODEL"],
+    latent_image=encoded["LATENT"],
+    denoise=0.5,
+    **texts,
+    **SAMPLING,
+)
+edited = Node("VAEDecode", samples=edit["LATENT"], vae=model["VAE"])
+first = Node("ImageBatch", "Reference and picture", image1=reference["IMAGE"], image2=scene["IMAGE"])
+second = Node("ImageBatch", "With the edit", image1=first["IMAGE"], image2=edited["IMAGE"])
+third = Node("ImageBatch", "With the drawings", image1=second["IMAGE"], image2=drawn["IMAGE"])
+scores = Node("IQAScoreImages", iqa_model=judge["iqa_model"], images=third["IMAGE"]).sized(340, 420)
+grid = Node(
+    "IQAImageGrid",
+    images=third["IMAGE"],
+    labels="reference\npicture\nedited\ndrawn\ndrawn\ndrawn\ndrawn",
+    columns=7,
+    iqa_scores=scores["iqa_scores"],
+)
+save = Node("SaveImage", "Save the grid", images=grid["IMAGE"], filename_prefix="quickstart_reference_transfer")
+compare = Node("IQACompare", before=scene["IMAGE"], after=edited["IMAGE"])
+
+WORKFLOW = Workflow(
+    Group(
+        "1  Reference: whose quality to take",
+        [
+            Note("Change **distortion** and **severity**, then press **Run**. Nothing is downloaded.", "Step 1"),
+            reference.sized(340, 400),
+        ],
+        [
+            Note("What the IQA model sees in it becomes the condition: its quality, not its content.", "Step 2"),
+            judge,
+            adapter,
+        ],
+    ),
+    Group("2  Ask for its quality", [seen, quality, applied]),
+    Group("3  Model and prompt", [model.sized(340, 200), prompt.sized(340, 110), negative.sized(340, 90)]),
+    Group("4  Draw with it", [draw, drawn, Note("Four drawings with the reference's quality.", "Step 3")]),
+    Group(
+        "5  Edit with it",
+        [scene.sized(340, 400), encoded],
+        [edit, edited, Note("More **denoise** takes more of the quality, and keeps less of the scene.", "Step 4")],
+    ),
+    Group("6  Compare", [compare.sized(400, 400), first, second, third], [scores, grid], [save.sized(640, 360)]),
+    thumbnail=(Shot("Reference", "reference"), Shot("Before and After", "before", 0, "a_images"),
+               Shot("Before and After", "after", 0, "b_images")),
+)  # fmt: skip

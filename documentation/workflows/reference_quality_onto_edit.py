@@ -1,0 +1,60 @@
+"""The quality of a photograph, onto the edit of another picture: the figure of the paper."""
+
+from ..workflow import Group, Node, Note, Shot, Workflow
+from ._checkpoints import SD15_REFERENCE_ADAPTER, SD15_SIZE, compared, decoded, prompts, sampled, sd15
+
+reference = Node("LoadImage", "Reference", image="example.png").sized(340, 400)
+photo = Node("LoadImage", "Picture to edit", image="example.png").sized(340, 400)
+scaled = Node(
+    "ImageScale",
+    "To the model's size",
+    image=photo["IMAGE"],
+    upscale_method="lanczos",
+    width=SD15_SIZE,
+    height=SD15_SIZE,
+    crop="center",
+)
+checkpoint = sd15()
+quality = Node(
+    "IQAQualityFromPicture",
+    model=checkpoint["MODEL"],
+    image=reference["IMAGE"],
+    adapter_name=SD15_REFERENCE_ADAPTER,
+    strength=1.0,
+)
+texts = prompts(checkpoint, "a photograph")
+encoded = Node("VAEEncode", pixels=scaled["IMAGE"], vae=checkpoint["VAE"])
+plain = sampled("Edit without the reference", checkpoint["MODEL"], texts, encoded["LATENT"], denoise=0.5)
+edit = sampled("Edit with its quality", quality["MODEL"], texts, encoded["LATENT"], denoise=0.5)
+before, after = decoded(plain, checkpoint), decoded(edit, checkpoint)
+first = Node("ImageBatch", "Picture and edit without", image1=scaled["IMAGE"], image2=before["IMAGE"])
+second = Node("ImageBatch", "And edit with it", image1=first["IMAGE"], image2=after["IMAGE"])
+grid = Node(
+    "IQAImageGrid",
+    images=second["IMAGE"],
+    labels="picture\nedited without the reference\nedited with its quality",
+    columns=3,
+)
+save = Node("SaveImage", "Save the grid", images=grid["IMAGE"], filename_prefix="reference_quality")
+
+WORKFLOW = Workflow(
+    Group(
+        "1  Reference and picture",
+        [Note("Whose **quality** to take: blurred, noisy, crisp. Its content does not count.", "Step 1"), reference],
+        [Note("Whose **content** to keep.", "Step 2"), photo],
+        [
+            Note("A reference adapter for SD1.5: template *train_reference_adapter*.", "Step 3"),
+            checkpoint,
+            quality,
+        ],
+    ),
+    Group("2  What it shows", [*texts, scaled, encoded]),
+    Group("3  Edit twice, with the same seed", [plain, before], [edit, after]),
+    Group("4  Compare", [compared(before, after), first, second], [grid, save.sized(640, 360)]),
+    thumbnail=(
+        Shot("Reference", "reference"),
+        Shot("Before and After", "without", 0, "a_images"),
+        Shot("Before and After", "with it", 0, "b_images"),
+    ),
+    quickstart={"Reference": {"picture": "coffee", "distortion": "white_noise", "severity": 0.8}},
+)
