@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=64, help="of prompt and seed")
     parser.add_argument("--scale", type=float, default=1.0, help="of guidance")
-    parser.add_argument("--end", type=float, default=0.8, help="part of the sampling at which it stops to act")
+    parser.add_argument("--end", type=float, default=1.0, help="part of the sampling at which it stops to act")
     parser.add_argument("--metric", default="quickstart_iqa", help="that guides")
     options = parser.parse_args()
     quickstart = Quickstart(options.metric, "piqe")

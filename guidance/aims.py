@@ -62,14 +62,23 @@ class Aim:
             mask: of its shape, 0…1, or None for 1 everywhere.
             size: above 0, in the latent's unit.
         """
-        weights = torch.ones_like(gradient) if mask is None else mask
-        within = gradient * weights
-        rms = (within.square().sum() / weights.sum()).sqrt().clamp_min(1e-12)
-        move = size * within / rms
+        move = size * (gradient if mask is None else gradient * mask) / slope(gradient, mask)
         if self.target is None:
             return move if self.upwards else -move
         change = (move * gradient).sum().clamp_min(1e-12)
         return move * ((self.target - score) / change).clamp(-1, 1)
+
+    def gain(self, before: float, after: float) -> float:
+        """By how much a raw score came nearer to what is wanted; below 0 where it went away from it."""
+        if self.target is not None:
+            return abs(before - self.target) - abs(after - self.target)
+        return after - before if self.upwards else before - after
+
+
+def slope(gradient: Tensor, mask: Tensor | None) -> Tensor:
+    """Root mean square of a gradient within a mask, both ``[1, C, h, w]``: the scale on which its score changes."""
+    weights = torch.ones_like(gradient) if mask is None else mask
+    return ((gradient * weights).square().sum() / weights.sum()).sqrt().clamp_min(1e-12)
 
 
 @torch.no_grad()

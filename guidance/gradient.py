@@ -6,13 +6,16 @@ the model, by the noisy latent that x0 is predicted from. Normalising by the roo
 same for every metric; ``step(sigma) = 0.1 sigma / sqrt(sigma² + 1)`` lets it fade with the noise, since what is added
 at the end of sampling cannot be made into a picture any more and stays as an adversarial pattern.
 
+Near the best score a move of fixed length goes too far. So every moved prediction is scored again, and as long as its
+score is worse than before the move is halved, :data:`HALVINGS` times at most; then it is left out.
+
 Several nodes in a row add up: all of one route look at the same prediction, whatever their order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import comfy.model_management
 import comfy.utils
@@ -24,13 +27,27 @@ from torch import Tensor
 
 from ..adapter.sampling_range import in_range
 from ..iqa_models.loading import IQAModel
-from .aims import Aim, check_differentiable, measured
+from .aims import Aim, check_differentiable, measured, slope
 from .decoding import Decoding, LatentOut
 from .record import Record, Step
 from .through_model import differentiable, out_of_inference, prediction_with_gradient
 
 KEY = "iqa_gradient_guidance"  # of the models that ComfyUI loads beside the diffusion model, and of wrappers
 STEP = 0.1  # of the latent's standard deviation at high noise, for a scale of 1
+HALVINGS = 4  # of a move that went too far
+
+
+@dataclass(frozen=True)
+class Before:
+    """Of a predicted picture that is about to be moved.
+
+    Attributes:
+        scores: raw, by metric.
+        slopes: :func:`.aims.slope` of each metric that guides.
+    """
+
+    scores: dict[str, float]
+    slopes: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,47 +107,62 @@ class Guidance:
         """
         size = self.scale * STEP * sigma / (sigma**2 + 1) ** 0.5
         mask = None if self.mask is None else comfy.utils.reshape_mask(self.mask, denoised.shape).to(denoised)
-        moves, steps = [], []
+        measured_before, moves = [], []
         for number, latent in enumerate(denoised.split(1)):
             comfy.model_management.throw_exception_if_processing_interrupted()
             before, move = self._aimed(latent, latent_out, size, None if mask is None else mask[number : number + 1])
+            measured_before.append(before)
             moves.append(move)
-            steps.append(Step(sigma, number, before, {}))
         moved = torch.cat(moves)
         if back is not None:
             moved = _of_size(back(moved), moved, mask)
-        if self.check is not None:
-            after = [self.decoding.pixels(latent, latent_out) for latent in (denoised + moved).split(1)]
-            steps = [replace(step, after=self._scores(pixels)) for step, pixels in zip(steps, after, strict=True)]
-        self.record.steps += steps
-        return moved
+        moves = []
+        for number, (before, latent, move) in enumerate(
+            zip(measured_before, denoised.split(1), moved.split(1), strict=True)
+        ):
+            move, after = self._not_too_far(latent, latent_out, before, move)
+            moves.append(move)
+            self.record.steps.append(Step(sigma, number, before.scores, after))
+        return torch.cat(moves)
 
-    def _aimed(
-        self, latent: Tensor, latent_out: LatentOut, size: float, mask: Tensor | None
-    ) -> tuple[dict[str, float], Tensor]:
-        """Scores of a predicted picture ``[1, C, h, w]`` by metric, and the move that all metrics together ask for."""
-        before: dict[str, float] = {}
+    def _aimed(self, latent: Tensor, latent_out: LatentOut, size: float, mask: Tensor | None) -> tuple[Before, Tensor]:
+        """What is known of a predicted picture ``[1, C, h, w]``, and the move that all metrics together ask for."""
+        scores: dict[str, float] = {}
 
         def by_pixels(pixels: Tensor) -> list[Tensor]:
             gradients = []
             for aim in self.aims:
-                before[aim.name], gradient = aim.gradient(pixels)
+                scores[aim.name], gradient = aim.gradient(pixels)
                 gradients.append(gradient.to(pixels))
             if self.check is not None:
-                before[self.check.entry.name] = measured(self.check, pixels)
+                scores[self.check.entry.name] = measured(self.check, pixels)
             return gradients
 
-        gradients = self.decoding.gradients(latent, latent_out, by_pixels)
+        gradients = [each.nan_to_num() for each in self.decoding.gradients(latent, latent_out, by_pixels)]
         weights = sum(aim.weight for aim in self.aims)
         moves = [
-            aim.weight / weights * aim.pull(before[aim.name], gradient.nan_to_num(), mask, size)
+            aim.weight / weights * aim.pull(scores[aim.name], gradient, mask, size)
             for aim, gradient in zip(self.aims, gradients, strict=True)
         ]
-        return before, sum(moves)
+        return Before(scores, tuple(slope(each, mask).item() for each in gradients)), sum(moves)
 
-    def _scores(self, pixels: Tensor) -> dict[str, float]:
-        models = [*(aim.iqa_model for aim in self.aims), self.check]
-        return {model.entry.name: measured(model, pixels) for model in models}
+    def _not_too_far(
+        self, latent: Tensor, latent_out: LatentOut, before: Before, move: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The move of one picture, halved until the scores together are nearer to what is wanted, and scores after."""
+        for _ in range(HALVINGS + 1):
+            pixels = self.decoding.pixels(latent + move, latent_out)
+            after = {aim.name: measured(aim.iqa_model, pixels) for aim in self.aims}
+            gains = [
+                aim.weight * aim.gain(before.scores[aim.name], after[aim.name]) / unit
+                for aim, unit in zip(self.aims, before.slopes, strict=True)
+            ]
+            if sum(gains) >= 0:
+                if self.check is not None:
+                    after[self.check.entry.name] = measured(self.check, pixels)
+                return move, after
+            move = move / 2
+        return torch.zeros_like(move), before.scores
 
     def _is_due(self, sigma: float, options: dict) -> bool:
         """Whether this is an n-th step; steps between the schedule's own count with the one before them."""

@@ -20,8 +20,7 @@ class Step:
     Attributes:
         sigma: noise level.
         picture: its number in the batch.
-        before, after: raw scores by metric, of the predicted picture before and after the move. ``after`` is empty
-            where no metric was set aside, since it costs a decoding.
+        before, after: raw scores by metric, of the predicted picture before and after the move.
     """
 
     sigma: float
@@ -70,7 +69,7 @@ class Record:
     def change(self, metric: str) -> float:
         """Of a raw score by the moves, summed over the steps, mean over the pictures."""
         pictures = len({step.picture for step in self.steps}) or 1
-        return sum(step.after[metric] - step.before[metric] for step in self.steps if step.after) / pictures
+        return sum(step.after[metric] - step.before[metric] for step in self.steps) / pictures
 
     def verdict(self) -> tuple[str, bool]:
         """What the moves did to the metric set aside, in a sentence, and whether that is alarming."""
@@ -98,8 +97,8 @@ class Record:
             scores = []
             for metric in there[0].before:
                 before = np.mean([step.before[metric] for step in there])
-                after = f" -> {np.mean([step.after[metric] for step in there]):.4g}" if there[0].after else ""
-                scores.append(f"{metric} {before:.4g}{after}")
+                after = np.mean([step.after[metric] for step in there])
+                scores.append(f"{metric} {before:.4g} -> {after:.4g}")
             lines.append(f"step {number}, sigma {sigma:.3g}: {', '.join(scores)}")
         return "\n".join([*lines, *filter(None, [self.verdict()[0]])])
 

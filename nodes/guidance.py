@@ -28,8 +28,8 @@ class IQAGradientGuidance(io.ComfyNode):
             node_id="IQAGradientGuidance",
             display_name="IQA Gradient Guidance",
             search_aliases=["quality guidance", "gradient guidance", "classifier guidance", "reward guidance"],
-            description="Moves every step of the sampling up the gradient of IQA models. Needs no adapter, but a "
-            "decoding and a backward pass per step, and it can produce patterns that please only the metric: the "
+            description="Moves every step of the sampling up the gradient of IQA models. Needs no adapter, but two "
+            "decodings and a backward pass per step, and it can produce patterns that please only the metric: the "
             "baseline that IQA-Adapters are compared with. Several of these nodes in a row add up.",
             inputs=[
                 io.Model.Input("model", tooltip="Any diffusion model of single pictures."),
@@ -83,7 +83,7 @@ class IQAGradientGuidance(io.ComfyNode):
                     "check_with",
                     optional=True,
                     tooltip="A metric that is measured in every guided step, but does not guide. Where the moves lower "
-                    "it, Guidance Record says so. Costs one more decoding per step.",
+                    "it, Guidance Record says so.",
                 ),
                 io.Mask.Input(
                     "mask", optional=True, tooltip="Where it acts, such as the face; everywhere without a mask."

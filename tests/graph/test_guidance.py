@@ -73,6 +73,15 @@ def test_score_goes_up_or_down_as_asked(quickstart, iqa_model, guided):
     assert scores[0] < scores[1] - 0.01 and scores[1] + 0.01 < scores[2], scores
 
 
+@pytest.mark.parametrize("up", [True, False])
+def test_a_move_that_goes_too_far_is_halved_or_left_out(quickstart, guided, up):
+    for options in ({}, {"through_model": True}):
+        model, record = guided(50.0, up, **options)
+        draw(quickstart, model, 3)
+        changes = [step.after["quickstart_iqa"] - step.before["quickstart_iqa"] for step in record.steps]
+        assert len(changes) == 6 and all((change if up else -change) >= 0 for change in changes), changes
+
+
 @pytest.mark.parametrize("options", [{"scale": 0.0}, {"scale": 5.0, "start_percent": 0.55, "end_percent": 0.59}])
 def test_without_effect_the_result_is_bit_identical(quickstart, guided, plain, options):
     assert torch.equal(draw(quickstart, guided(**options)[0])[0], plain[0])

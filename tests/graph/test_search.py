@@ -20,7 +20,7 @@ from iqa_adapter.iqa_models.loading import load_iqa_model
 from iqa_adapter.iqa_models.scoring import score_images
 from iqa_adapter.quickstart.model import load_quickstart
 
-STEPS = 4
+STEPS = 3
 
 
 @pytest.fixture(scope="module")
@@ -87,22 +87,22 @@ class OwnNoise:
 
 @pytest.mark.parametrize(
     ("sampler", "at_once"),
-    [("dpmpp_2m", 1), ("dpmpp_2m", 3), ("euler_ancestral", 1), ("dpmpp_2m_sde", 3), ("euler_cfg_pp", 3), ("ddim", 1)],
+    [("dpmpp_2m", 1), ("euler_ancestral", 1), ("dpmpp_2m_sde", 3), ("euler_cfg_pp", 3)],
 )
 def test_paused_samplings_are_what_each_would_be_alone(guider, sampler, at_once):
     how, chosen = sampling(guider, sampler=sampler, at_once=at_once), recipes(3, 3)
 
     def drive(runs):
-        runs.advance([0, 1, 2], 2)
+        runs.advance([0, 1, 2], 1)
         assert runs.predictions([0, 2]).shape == (2, 12, 32, 32)
         runs.bring_back_the_model()
         runs.drop([1])
-        runs.advance([0, 2], 3)
+        runs.advance([0, 2], 2)
         runs.advance([2, 0])
         return [2, 0]
 
     results, evaluations = how(chosen, drive, lambda: None)
-    assert evaluations == 3 * 2 + 2 * (STEPS - 2)
+    assert evaluations == 3 * 1 + 2 * (STEPS - 1)
     for recipe, result in zip([chosen[2], chosen[0]], results, strict=True):
         own = drawn(how, OwnNoise(recipe))
         assert torch.equal(result, own) if at_once == 1 else torch.allclose(result, own, atol=1e-4)
@@ -127,7 +127,7 @@ def masked_pictures():
 
 @pytest.mark.parametrize("method", [BEST_OF, HALVING, LOCAL])
 def test_the_noise_draws_the_best_again(quickstart, metrics, guider, method):
-    how = sampling(guider, masked_pictures(), "euler_ancestral", steps=3)
+    how = sampling(guider, masked_pictures(), "euler_ancestral", steps=2)
     judge = Judge((metrics["quickstart_iqa"],), (1.0,))
     settings = Settings(method, budget=3, keep=1, seed=2**64 - 1, neighbours=1, cutoff=0.5)
     progress = Progress()
@@ -178,8 +178,8 @@ def test_it_stops_when_enough_pictures_reach_the_thresholds(quickstart, metrics,
         assert "2 of 2 reach quickstart_iqa=-5" in report.summary(found, settings)
 
 
-@pytest.mark.parametrize(("method", "after", "evaluations"), [(BEST_OF, 6, 8), (LOCAL, 6, 8), (HALVING, 9, None)])
-def test_a_cancelled_search_gives_the_best_so_far(quickstart, metrics, guider, method, after, evaluations):
+@pytest.mark.parametrize(("method", "after"), [(BEST_OF, 5), (LOCAL, 5), (HALVING, 7)])
+def test_a_cancelled_search_gives_the_best_so_far(quickstart, metrics, guider, method, after):
     judge = Judge((metrics["quickstart_iqa"],), (1.0,))
     settings = Settings(method, budget=4, keep=1)
     found = search(sampling(guider), quickstart[2], judge, settings, Progress(after))
