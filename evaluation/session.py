@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..guidance.gradient import apply_gradient_guidance
+from ..guidance.gradient import HALVINGS, apply_gradient_guidance
 from ..iqa_models.loading import IQAModel, load_iqa_model
 from ..training.memory import memory_errors
 from ..training.processes import in_main, is_main, share
@@ -121,7 +121,8 @@ class Session:
             }
         if condition.guide:
             weights = [file.sha256() for file in self.guides[condition.guide].files]
-            facts["guidance"] = {"model": [condition.guide, *weights], "scale": condition.scale}
+            guided = {"model": [condition.guide, *weights], "scale": condition.scale, "halvings": HALVINGS}
+            facts["guidance"] = guided
         sampling = self.plan.sampling.model_dump(mode="json", exclude={"batch", "width", "height"})
         return {
             "base": self.base.digest, "size": list(self.base.size), "sampling": sampling,
