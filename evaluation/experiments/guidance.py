@@ -42,7 +42,7 @@ class Guidance(Experiment):
         return "" if self._metric in self.plan.metrics else f"{self._metric}, which guides, is not in metrics"
 
     def check(self) -> None:
-        check_differentiable(self.session.guides[self._metric])
+        check_differentiable([self.session.guides[self._metric]])
 
     def wanted(self) -> comparing.Wanted:
         groups = [self._base, *self._guided.values(), *self._adapted.values()]
