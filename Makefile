@@ -41,7 +41,7 @@ pictures: setup
 
 # The embedded models, in half an hour on two cores; goes on where it was, and ends with the path of the report
 evaluate: setup
-	$(VENV)/python iqa.py evaluate evaluation/plans/quickstart.yaml --report docs/evaluation
+	$(VENV)/python iqa.py evaluate evaluation/plans/quickstart.yaml --publish readme
 
 benchmarks: setup
 	$(VENV)/python -m benchmarks.startup

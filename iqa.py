@@ -56,7 +56,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
     def command(add: Callable[[argparse.ArgumentParser], None], run: Callable, name: str, summary: str) -> None:
-        if not (Path(__file__).parent / OF_THE_REPOSITORY.get(name, "")).is_dir():
+        if not _is_here(name):
             return
         subparser = commands.add_parser(name, help=summary, formatter_class=raw)
         add(subparser)
@@ -71,6 +71,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     command(_docs_arguments, _docs, "docs", "make the pictures of README.md and docs/")
     command(_build_arguments, _build, "build", "make the embedded models from nothing (hours to days)")
     return parser.parse_args(arguments)
+
+
+def _is_here(command: str) -> bool:
+    """Whether the code of a command, or what it writes into, came with this pack."""
+    return (Path(__file__).parent / OF_THE_REPOSITORY.get(command, "")).is_dir()
 
 
 def _score_arguments(parser: argparse.ArgumentParser) -> None:
@@ -222,6 +227,12 @@ evaluation/plans/."""
         "--work", type=Path, default=EVALUATION, help="keeps pictures and scores (default: %(default)s)"
     )
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="of the report (default: WORK/reports/PLAN)")
+    parser.set_defaults(publish=None)
+    if _is_here("docs"):
+        parser.add_argument(
+            "--publish", choices=["readme", "card"],
+            help="also write the figures into README.md, with the report in docs/evaluation, or into the model card",
+        )  # fmt: skip
     parser.add_argument("--estimate", action="store_true", help="only say what it would take on one GPU, counted")
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..adapter.apply import apply_adapter
 from ..adapter.checkpoint import load_adapter
 from ..adapter.metadata import Metadata
+from ..adapter.sites import check_fit, sites
 from ..adapter.tokens import QualityTokens, embed_features, embed_negated, embed_quality
 from ..files import shown
 from ..iqa_models import catalogue
@@ -74,6 +75,14 @@ class AdapterUnderTest:
             return self.adapter.digest
         source = (self.metadata.iqa_model, self.metadata.layer, self.metadata.pooling, self.metadata.protocol)
         return "-".join([self.adapter.digest, *source, *(file.sha256() for file in self.iqa_model.files)])
+
+    def check_fit(self, model: ModelPatcher) -> None:
+        """Refuse a base model of another family.
+
+        Raises:
+            ValueError: the adapter's layers are not those of the model.
+        """
+        check_fit(self.adapter.name, self.adapter.shapes, sites(model.get_model_object("diffusion_model")))
 
     def z_scores(self, levels: Levels) -> list[float]:
         """Quality input of a score adapter."""

@@ -22,6 +22,7 @@ from .plan import Sampling
 
 Embedded = Mapping[str, Callable[[], tuple]]
 QUICKSTART = "quickstart"
+NOISY = ("ancestral", "sde", "ddpm", "lcm", "seeds", "sa_solver")  # in the names of samplers that add noise
 
 
 class Base:
@@ -59,12 +60,12 @@ class Base:
         Returns:
             ``[N, 3, H, W]`` in 0…1 on the CPU.
         """
-        clip, chosen, vae = self.models.clip, self.sampling, self.models.vae
+        chosen, vae = self.sampling, self.models.vae
         latents = model.get_model_object("latent_format").latent_channels
         scale = vae.spacial_compression_encode()
         latent = torch.zeros(len(seeds), latents, *(side // scale for side in self.size))
         noise = torch.cat([comfy.sample.prepare_noise(latent[:1], seed) for seed in seeds])
-        positive = self._encoded([*prompts]) if clip else []
+        positive = self._encoded([*prompts])
         with self._precision():
             result = comfy.sample.sample(
                 model, noise, chosen.steps, chosen.cfg, chosen.name, chosen.scheduler, positive, self.empty, latent,
@@ -72,18 +73,20 @@ class Base:
             )  # fmt: skip
         return vae.decode(result).movedim(-1, 1).clamp(0, 1).float().cpu()
 
+    def length(self, prompt: str) -> tuple[int, ...]:
+        """Tokens of a prompt, for each text encoder; prompts of one batch must have the same."""
+        tokens = self.models.clip.tokenize(prompt)
+        return tuple(sum(map(len, chunks)) for chunks in tokens.values())
+
     def _encoded(self, prompts: list[str]) -> list:
-        """One conditioning whose row i is prompt i; shorter prompts are repeated to the length of the longest, as
-        ComfyUI does it where conditionings of several lengths meet."""
+        """One conditioning whose row i is prompt i."""
         clip = self.models.clip
         known = {text: clip.encode_from_tokens_scheduled(clip.tokenize(text))[0] for text in dict.fromkeys(prompts)}
-        encoded = [known[text] for text in prompts]
-        longest = max(embedding.shape[1] for embedding, _ in encoded)
-        rows = [_lengthened(embedding, longest) for embedding, _ in encoded]
-        options = dict(encoded[0][1])
+        embeddings, extras = zip(*(known[text] for text in prompts), strict=True)
+        options = dict(extras[0])
         if options.get("pooled_output") is not None:
-            options["pooled_output"] = torch.cat([extra["pooled_output"] for _, extra in encoded])
-        return [[torch.cat(rows), options]]
+            options["pooled_output"] = torch.cat([extra["pooled_output"] for extra in extras])
+        return [[torch.cat(embeddings), options]]
 
     def _precision(self) -> AbstractContextManager:
         """The quickstart is sampled as its evaluation always was; of others ComfyUI chooses the precision."""
@@ -104,14 +107,9 @@ def check_sampling(sampling: Sampling) -> None:
             raise ValueError(f"sampling.{setting} must be one of {', '.join(known)}, not {given!r}.")
 
 
-def _lengthened(embedding: Tensor, length: int) -> Tensor:
-    """``[1, tokens, width]``, repeated until it has ``length`` tokens."""
-    if length % embedding.shape[1]:
-        raise ValueError(
-            f"Prompts of {embedding.shape[1]} and of {length} tokens cannot be sampled in one batch; set "
-            "sampling.batch to 1."
-        )
-    return embedding.repeat(1, length // embedding.shape[1], 1)
+def pictures_at_once(sampling: Sampling) -> int:
+    """Size of a batch: one picture where the sampler adds noise at every step, for a batch draws that together."""
+    return 1 if any(part in sampling.name for part in NOISY) else sampling.batch
 
 
 @torch.no_grad()

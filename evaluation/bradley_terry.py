@@ -53,7 +53,7 @@ def win_rates(votes: Sequence[Vote], names: Sequence[str]) -> np.ndarray:
 
 def _wins(pairs: np.ndarray, count: int, prior: float = PRIOR) -> np.ndarray:
     """``[count, count]``: how often row beat column."""
-    wins = np.full((count, count), prior)
+    wins = np.full((count, count), float(prior))
     np.fill_diagonal(wins, 0)
     first, second = pairs[:, 0].astype(int), pairs[:, 1].astype(int)
     np.add.at(wins, (first, second), pairs[:, 2])

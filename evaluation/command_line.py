@@ -14,7 +14,9 @@ from ..training.memory import TrainingOutOfMemory
 from ..training.processes import is_main
 from .base import Embedded
 from .evaluate import estimated, evaluate
+from .pages import REPORT, publish
 from .plan import QUICKSTART_PLAN
+from .report import RESULTS
 from .voting import vote
 
 INTERRUPTED = 130  # exit status of a shell's commands after Ctrl-C
@@ -41,7 +43,10 @@ def run(arguments: argparse.Namespace, embedded: Embedded) -> int:
         if arguments.estimate:
             print(estimated(plan, work, embedded))
             return 0
-        report = evaluate(plan, work, arguments.report, embedded)
+        folder = arguments.report or (REPORT if arguments.publish == "readme" else None)
+        report = evaluate(plan, work, folder, embedded)
+        if report and arguments.publish and is_main():
+            publish(arguments.publish, report.parent / RESULTS)
     except KeyboardInterrupt:
         tqdm.write("Interrupted; what was made is kept. Start the same command again to go on.")
         return INTERRUPTED

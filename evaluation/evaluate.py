@@ -34,7 +34,11 @@ def evaluate(file: Path, work: Path, folder: Path | None, embedded: Embedded) ->
     """
     session, doing, left_out = _prepared(file, work, embedded)
     plan = session.plan
+    for adapter in session.adapters.values():
+        adapter.check_fit(session.base.models.model)
     _check(session, [metric.removeprefix(CLEAN) for metric in plan.metrics])
+    for each in doing.values():
+        each.check()
     wanted = [need for each in doing.values() for need in each.wanted()]
     _check(session, [name for _, names in wanted for name in names])
     session.draw([cell for cells, _ in wanted for cell in cells])

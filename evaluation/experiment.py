@@ -69,6 +69,13 @@ class Experiment:
         """Why it cannot be done with this plan; empty if it can."""
         return ""
 
+    def check(self) -> None:
+        """Refuse, before anything is sampled, what could not be done later.
+
+        Raises:
+            ValueError: says what to change.
+        """
+
     def wanted(self) -> Wanted:
         """Pictures, and what is to be measured of them."""
         raise NotImplementedError

@@ -39,7 +39,7 @@ class Sampling(Settings):
         name, scheduler, steps, cfg: as in the node.
         negative_prompt: text of the unconditional side.
         width, height: pixels; 0 takes the model's own.
-        batch: pictures that are sampled at once.
+        batch: pictures that are sampled at once, or one, where the sampler adds noise at every step.
     """
 
     name: str = "dpmpp_2m"
@@ -85,7 +85,6 @@ class Plan(Settings):
         aesthetic_levels: percentiles of aesthetic metrics that are requested with a quality of 50.
         sampling: see :class:`Sampling`.
         experiments: settings of each experiment by its name; a list of names takes their defaults.
-        publish: pages of this repository that take their figures from this evaluation.
     """
 
     base: str
@@ -100,7 +99,6 @@ class Plan(Settings):
     aesthetic_levels: tuple[Percent, ...] = ()
     sampling: Sampling = Sampling()
     experiments: dict[str, dict[str, Any]] = Field(min_length=1)
-    publish: Literal["", "readme", "card"] = ""
 
     @field_validator("experiments", mode="before")
     @classmethod

@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from ..files import shown
-from ..training.processes import is_main, processes, share
+from ..training.processes import in_main, is_main, processes, share
 from .cells import Store, digest_of
 from .measures import Measure
 
@@ -35,7 +35,7 @@ class ScoreCache:
         self._known: dict[str, dict[str, float | list[float]]] = {}
 
     def measure(self, measure: Measure, pictures: Sequence[str], store: Store, note: Callable[[str], None]) -> None:
-        """Measure this process's share of what is not known.
+        """Measure this process's share of what is not known, which the main process lists for all.
 
         Args:
             pictures: digests.
@@ -45,7 +45,7 @@ class ScoreCache:
             OSError: the numbers cannot be written.
         """
         known = self._read(measure)
-        missing = [digest for digest in pictures if digest not in known]
+        missing = in_main(lambda: [digest for digest in pictures if digest not in known])
         batches = share([missing[i : i + AT_ONCE] for i in range(0, len(missing), AT_ONCE)])
         label = f"measuring {measure.name}"
         with tqdm(total=sum(map(len, batches)), desc=label, unit="picture", disable=not is_main(), leave=False) as bar:

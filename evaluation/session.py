@@ -10,15 +10,14 @@ from pathlib import Path
 import comfy.model_management
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from ..guidance.gradient import apply_gradient_guidance
-from ..iqa_models.loading import load_iqa_model
+from ..guidance.gradient import HALVINGS, apply_gradient_guidance
+from ..iqa_models.loading import IQAModel, load_iqa_model
 from ..training.memory import memory_errors
-from ..training.processes import is_main, share
+from ..training.processes import in_main, is_main, share
 from .adapters import AdapterUnderTest
-from .base import Base, Embedded
+from .base import Base, Embedded, pictures_at_once
 from .cells import BASE, Cell, Condition, Kept, Levels, Store, digest_of
 from .measures import Measure, find_measure
 from .plan import Plan
@@ -51,6 +50,7 @@ class Session:
         self._measures: dict[str, Measure] = {}
         self._embedded = embedded
         self._digests: dict[Cell, str] = {}
+        self.guides = _Guides()
 
     @cached_property
     def base(self) -> Base:
@@ -120,8 +120,9 @@ class Session:
                 **({"negative_strength": condition.negative_strength} if condition.negative != "zero" else {}),
             }
         if condition.guide:
-            model = self.measure(condition.guide)
-            facts["guidance"] = {"model": model.identity, "scale": condition.scale}
+            weights = [file.sha256() for file in self.guides[condition.guide].files]
+            guided = {"model": [condition.guide, *weights], "scale": condition.scale, "halvings": HALVINGS}
+            facts["guidance"] = guided
         sampling = self.plan.sampling.model_dump(mode="json", exclude={"batch", "width", "height"})
         return {
             "base": self.base.digest, "size": list(self.base.size), "sampling": sampling,
@@ -136,13 +137,13 @@ class Session:
         return self._digests[cell]
 
     def draw(self, cells: Sequence[Cell]) -> None:
-        """Sample this process's share of the pictures that are not there yet."""
-        missing = [cell for cell in dict.fromkeys(cells) if self.digest(cell) not in self.store]
-        by_condition: dict[Condition, list[Cell]] = {}
+        """Sample this process's share of the pictures that are not there yet, which the main process lists for all."""
+        missing = in_main(lambda: [cell for cell in dict.fromkeys(cells) if self.digest(cell) not in self.store])
+        alike: dict[tuple, list[Cell]] = {}
         for cell in missing:
-            by_condition.setdefault(cell.condition, []).append(cell)
-        size = self.plan.sampling.batch
-        batches = [group[i : i + size] for group in by_condition.values() for i in range(0, len(group), size)]
+            alike.setdefault((cell.condition, self.base.length(self.prompts[cell.prompt].text)), []).append(cell)
+        size = pictures_at_once(self.plan.sampling)
+        batches = [group[i : i + size] for group in alike.values() for i in range(0, len(group), size)]
         mine = share(batches)
         with tqdm(total=sum(map(len, mine)), desc="sampling", unit="picture", disable=not is_main()) as bar:
             for batch in mine:
@@ -150,13 +151,16 @@ class Session:
                 bar.update(len(batch))
 
     def _draw_batch(self, cells: list[Cell]) -> None:
+        cells = [cell for cell in cells if self.digest(cell) not in self.store]  # another command was quicker
+        if not cells:
+            return
         model, condition = self.base.models.model, cells[0].condition
         padded = cells + cells[-1:] * self._padding(len(cells))
         if condition.adapter:
             requests = [self.store.read(c.request.digest) if isinstance(c.request, Kept) else c.request for c in padded]
             model = self.adapters[condition.adapter].apply(model, requests, condition)
         if condition.guide:
-            guide = load_iqa_model(condition.guide)
+            guide = self.guides[condition.guide]
             model = apply_gradient_guidance(model, self.base.models.vae, guide, condition.scale)
         with memory_errors("sampling", "lower sampling.batch in the plan"):
             pictures = self.base.sample(model, [self.prompts[c.prompt].text for c in padded], [c.seed for c in padded])
@@ -167,11 +171,7 @@ class Session:
         """A GPU's kernels depend on how many pictures a batch has, so that all have the same number; a processor
         computes every picture alike."""
         on_processor = comfy.model_management.get_torch_device().type == "cpu"
-        return 0 if on_processor else self.plan.sampling.batch - count
-
-    def pictures(self, cells: Sequence[Cell | Kept]) -> Tensor:
-        """``[N, 3, H, W]`` in 0…1."""
-        return torch.stack([self.store.read(self.digest(cell)) for cell in cells])
+        return 0 if on_processor else pictures_at_once(self.plan.sampling) - count
 
     # Scores
 
@@ -201,6 +201,14 @@ class Session:
     def others_have_written(self) -> None:
         """Other processes have measured, too."""
         self._scores.forget()
+
+
+class _Guides(dict):
+    """IQA models that guide, by name, loaded when they are first asked for."""
+
+    def __missing__(self, name: str) -> IQAModel:
+        self[name] = load_iqa_model(name)
+        return self[name]
 
 
 def made_with() -> dict[str, str]:

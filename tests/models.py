@@ -145,6 +145,8 @@ def randomise(module: torch.nn.Module) -> None:
     """ComfyUI's layers start uninitialised; the last convolutions of UNets start at zero."""
     generator = torch.Generator().manual_seed(2)
     for name, parameter in module.named_parameters():
+        if parameter.ndim == 0:  # a factor, which keeps its initial value
+            continue
         if parameter.ndim == 1:
             value = torch.ones(parameter.shape) if name.endswith("weight") else torch.zeros(parameter.shape)
         else:

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from ...figures.plots import COLOURS, GRID, MARKERS, chart
+from ...guidance.gradient import check_differentiable
 from ...iqa_models import catalogue
 from .. import comparing, statistics
 from ..cells import Cell, Condition
@@ -39,6 +40,9 @@ class Guidance(Experiment):
         if not self.session.score_adapters:
             return "the plan has no score adapter"
         return "" if self._metric in self.plan.metrics else f"{self._metric}, which guides, is not in metrics"
+
+    def check(self) -> None:
+        check_differentiable([self.session.guides[self._metric]])
 
     def wanted(self) -> comparing.Wanted:
         groups = [self._base, *self._guided.values(), *self._adapted.values()]

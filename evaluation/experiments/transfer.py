@@ -64,7 +64,7 @@ class Transfer(Experiment):
             numbers |= {f"{label}/{name}": value for name, value in found.items()}
             said.append(self._sentence(label, found))
             rows += [row for kind in KINDS for row in self._rows(label, kind, given, drawn[kind])]
-        recognised = [value for name, value in numbers.items() if name.endswith("/recognised")]
+        recognised = [numbers[f"{adapter}, {source}/recognised"] for adapter, source, _, _ in self._groups]
         same = min(recognised) > 2 / len(KINDS)
         carried = "that motion blur, JPEG, colour shift and pixelation are carried from a reference without its content"
         measured = f"kinds recognised for {min(recognised):.0%} and more (chance {1 / len(KINDS):.0%})"
@@ -124,9 +124,11 @@ class Transfer(Experiment):
         means = np.nanmean(figures, 0)
         rows = [[name, *(f"{value:.2f}" if np.isfinite(value) else "" for value in of)]
                 for name, of in zip([*NAMES, "mean"], [*figures, means], strict=True)]  # fmt: skip
-        numbers = dict(zip(("recognised", "recognised in references", "rho, visible", "rho, visible, in references",
-                            "rho", "rho in references"), map(float, means), strict=True))  # fmt: skip
-        numbers |= {f"{kind}/recognised of kind": of[0] for kind, of in zip(KINDS, figures, strict=True)}
+        names = ["recognised", "rho, visible", "rho"]
+        names = [part for name in names for part in (name, f"{name}{', ' if ',' in name else ' '}in references")]
+        numbers = dict(zip(names, map(float, means), strict=True))
+        for kind, of in zip(KINDS, figures, strict=True):
+            numbers |= {f"{kind}/{name}": float(value) for name, value in zip(names, of, strict=True)}
         right = np.stack([self._right(given, drawn[kind], kind) for kind in KINDS], 1)
         estimate = statistics.mean(right)
         numbers |= {"recognised, low": estimate.low, "recognised, high": estimate.high}

@@ -1,44 +1,16 @@
 """Evaluations from a plan's file to the report: resumed, extended, and by several processes the same."""
 
-import argparse
-import json
-
 import pyarrow.parquet
 import pytest
-import yaml
+import torch
+from evaluation_runs import PLAN, command, results
 
 from iqa_adapter.evaluation import evaluate, experiments
 from iqa_adapter.evaluation.cells import Store
-from iqa_adapter.evaluation.command_line import run
 from iqa_adapter.evaluation.experiment import Experiment, Result, Table, picture_rows
 from iqa_adapter.figures.plots import chart
+from iqa_adapter.quickstart import sampling
 from iqa_adapter.quickstart.model import load_quickstart
-
-PLAN = {
-    "base": "quickstart",
-    "prompts": "held-out",
-    "prompt_count": 2,
-    "seeds": 2,
-    "adapters": {"score": {"file": "quickstart_score", "strength": 1.25}},
-    "metrics": ["quickstart_iqa", "colourfulness", "clean/noise"],
-    "levels": [1, 99],
-    "aesthetics": 50,
-    "sampling": {"steps": 2, "cfg": 3, "batch": 4},
-    "experiments": ["response", "gain"],
-}
-
-
-def command(folder, plan, name="plan", work="work", embedded=None):
-    """``iqa.py evaluate`` in this process; its exit status."""
-    file = folder / f"{name}.yaml"
-    file.write_text(yaml.safe_dump(plan))
-    facts = {"plan": file, "work": folder / work, "report": folder / "reports" / name}
-    options = argparse.Namespace(command="evaluate", estimate=False, **facts)
-    return run(options, embedded or {"quickstart": load_quickstart})
-
-
-def results(folder, name="plan"):
-    return json.loads((folder / "reports" / name / "results.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +65,17 @@ def test_evaluation_that_was_stopped_goes_on_and_gives_the_same(done, tmp_path, 
     ).read_bytes()
 
 
+def test_evaluation_samples_as_the_quickstart_is_sampled_elsewhere(done, monkeypatch):
+    monkeypatch.setattr(sampling, "STEPS", 2)
+    store = Store(done / "work" / "pictures")
+    facts = {path.stem: store.facts(path.stem) for path in store.folder.rglob("*.png")}
+    of_base = {name: made for name, made in facts.items() if "base" in made and "adapter" not in made}
+    prompts, seeds = ([made[name] for made in of_base.values()] for name in ("prompt", "seed"))
+    drawn = sampling.BatchSampler(*load_quickstart())(prompts, seeds)
+    kept = torch.stack([store.read(name) for name in of_base])
+    assert len(of_base) == 4 and (kept - drawn).abs().max() < 0.6 / 255
+
+
 class Brightest(Experiment):
     """A new experiment: one file with a class like this, and its line in EXPERIMENTS."""
 
@@ -125,6 +108,9 @@ def test_evaluation_takes_a_new_experiment_and_shares_its_pictures(done, monkeyp
         ({"base": "missing"}, "There is no checkpoint missing"),
         ({"metrics": ["topiq_mr"]}, "Unknown metric 'topiq_mr'"),
         ({"metrics": ["niqe"], "resize": "as is"}, "niqe needs pictures of at least 96 pixels|Weights of niqe"),
+        ({"experiments": {"guidance": {"metric": "colourfulness"}}, "metrics": ["piqe"]}, "none of its experiments"),
+        ({"experiments": {"guidance": {"metric": "entropy"}}, "metrics": ["entropy"]}, "entropy has no gradient"),
+        ({"experiments": {"guidance": {"adapter": "other"}}}, "other is no score adapter; those of the plan are score"),
         ({"sampling": {"name": "eular"}}, "sampling.name must be one of euler"),
         ({"experiments": ["response"], "adapters": {"r": {"file": "quickstart_reference"}}}, "none of its experiments"),
     ],

@@ -60,6 +60,7 @@ def test_nothing_of_development_is_shipped():
 
 
 DATA = [
+    "evaluation/plans",
     "locales",
     "web",
     "workflows",
