@@ -20,7 +20,8 @@ TITLE, GAP, EDGE, HEAD, MODERN = 30, 24, 20, 50, 1.2
 SCREEN = 1490, 745  # what a window of 1600 x 900 shows beside the front end's bars
 LEAST_ZOOM = 0.8  # at which texts can be read
 CORNER = 90, 135  # where these bars leave the first group's corner
-LEAST_HEIGHTS = {"IQAImageGrid": 260, "IQAQualitySweep": 260}  # what Nodes 2.0 of 0.33 needs, beyond that of 0.3.75
+# What Nodes 2.0 of 0.33 needs beyond 0.3.75, and the room for what nodes show once they have run
+LEAST_HEIGHTS = {"IQAImageGrid": 260, "IQAQualitySweep": 260, "IQAAdapterLoader": 230, "IQAScoreImages": 500}
 COLOURS = ("#3f789e", "#8888aa", "#88aa88", "#b58b2a", "#aa8888", "#3f789e", "#8888aa")
 
 Box = tuple[float, float, float, float]  # x, y, width, height

@@ -189,6 +189,7 @@ def test_how_long_the_first_picture_takes(page, capsys):
     page.locator("[data-testid='template-workflow-quickstart_quality_sweep']").click(timeout=MINUTE)
     page.wait_for_function("app.graph._nodes.some(node => node.type === 'IQAResponseCurve')", timeout=MINUTE)
     page.evaluate("app.queuePrompt(0)")
+    page.evaluate("app.canvas.ds.scale = 0.3; app.canvas.setDirty(true, true)")  # pictures load when they are drawn
     page.wait_for_function(
         "app.graph._nodes.some(node => node.type === 'SaveImage' && node.imgs?.some(one => one.naturalWidth))",
         timeout=5 * MINUTE,
