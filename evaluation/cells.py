@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ..files import shown, written_whole
+from ..files import read_json, shown, write_json, written_whole
 from ..pictures.picture import UnreadablePicture, read_picture
 
 FACTS = "iqa_evaluation"  # text entry of the PNG
@@ -84,10 +85,14 @@ class Cell:
 
 
 class Store:
-    """A folder of pictures by digest."""
+    """A folder of pictures by digest.
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    Args:
+        counts_only: sets of pictures are counted and not made, for an estimate.
+    """
+
+    def __init__(self, folder: Path, counts_only: bool = False):
+        self.folder, self.counts_only = folder, counts_only
 
     def path(self, digest: str) -> Path:
         return self.folder / digest[:2] / f"{digest}.png"
@@ -109,6 +114,27 @@ class Store:
         if digest not in self:
             self.write(digest, picture, facts)
         return Kept(digest)
+
+    def listed(
+        self, identity: dict, groups: Sequence[str], count: int, make: Callable[[], dict[str, list[Kept]]]
+    ) -> dict[str, list[Kept]]:
+        """A set of kept pictures, from the list of it that is kept beside them, or made where one is missing.
+
+        Args:
+            identity: all that makes the set.
+            groups, count: its groups, and the pictures of each.
+            make: makes and keeps them.
+        """
+        if self.counts_only:
+            return {group: [Kept(digest_of([identity, group, i])) for i in range(count)] for group in groups}
+        file = self.folder / "sets" / f"{digest_of(identity)}.json"
+        if file.is_file():
+            found = read_json(file, dict[str, list[str]])
+            if all(digest in self for digests in found.values() for digest in digests):
+                return {group: [Kept(digest) for digest in digests] for group, digests in found.items()}
+        made = make()
+        write_json(file, {group: [kept.digest for kept in pictures] for group, pictures in made.items()})
+        return made
 
     def read(self, digest: str) -> torch.Tensor:
         """``[3, H, W]`` in 0…1.

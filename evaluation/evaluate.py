@@ -51,15 +51,17 @@ def evaluate(file: Path, work: Path, folder: Path | None, embedded: Embedded) ->
 
 def estimated(file: Path, work: Path, embedded: Embedded) -> str:
     """What a plan takes on one GPU, in words; needs its adapters, but neither base model nor IQA models."""
-    session, doing, _ = _prepared(file, work, embedded)
+    session, doing, _ = _prepared(file, work, embedded, counts_only=True)
     return estimate(session, [need for each in doing.values() for need in each.wanted()])
 
 
-def _prepared(file: Path, work: Path, embedded: Embedded) -> tuple[Session, dict[str, Experiment], dict[str, str]]:
+def _prepared(
+    file: Path, work: Path, embedded: Embedded, counts_only: bool = False
+) -> tuple[Session, dict[str, Experiment], dict[str, str]]:
     """The session, the experiments that can be done, and why others cannot."""
     plan = read_plan(file)
     chosen = kinds(plan, file.name)
-    session = Session(plan, file.parent, work, embedded)
+    session = Session(plan, file.parent, work, embedded, counts_only)
     experiments = {name: kind(session, options) for name, (kind, options) in chosen.items()}
     left_out = {name: reason for name, each in experiments.items() if (reason := each.why_not())}
     doing = {name: each for name, each in experiments.items() if name not in left_out}

@@ -35,16 +35,17 @@ class Session:
         folder: of the plan's file, beside which prompts may lie.
         work: keeps pictures and scores; may be shared by plans, processes and machines.
         embedded: base models beside those of files.
+        counts_only: for an estimate: sets of references are counted and not made.
 
     Raises:
         FileNotFoundError, ValueError: something that the plan names is missing or wrong; before anything is sampled.
     """
 
-    def __init__(self, plan: Plan, folder: Path, work: Path, embedded: Embedded):
+    def __init__(self, plan: Plan, folder: Path, work: Path, embedded: Embedded, counts_only: bool = False):
         self.plan, self.work = plan, work
         self.prompts: list[Prompt] = read_prompts(plan.prompts, plan.prompt_count, folder)
         self.adapters = {name: AdapterUnderTest(name, choice) for name, choice in plan.adapters.items()}
-        self.store = Store(work / "pictures")
+        self.store = Store(work / "pictures", counts_only)
         self.notes: list[str] = []
         self._scores = ScoreCache(work / "scores")
         self._measures: dict[str, Measure] = {}

@@ -7,6 +7,7 @@ import torch
 from clip.model import CLIP
 
 from iqa_adapter.evaluation import clip_score, content, recognising
+from iqa_adapter.evaluation import references as the_references
 from iqa_adapter.evaluation.cells import Store
 from iqa_adapter.evaluation.measures import find_measure
 from iqa_adapter.evaluation.prompts import Prompt, read_prompts
@@ -33,7 +34,8 @@ def clip_file(tmp_path, monkeypatch):
     folder.mkdir()
     torch.save(net.state_dict(), folder / clip_score.FILE)
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "iqa", ([str(folder)], {".pt"}))
-    return folder / clip_score.FILE
+    yield folder / clip_score.FILE
+    clip_score.load.cache_clear()
 
 
 def test_clip_is_used_where_its_weights_are(clip_file, tmp_path):
@@ -60,6 +62,19 @@ def test_references_are_even_over_severity_and_told_apart_by_activations(tmp_pat
     assert np.mean([(of == number).mean() for number, of in enumerate(seen)]) > 0.5  # chance is 0.125
     noise = reader.severity(given.kept["white_noise"], "white_noise")
     assert np.corrcoef(noise, given.severity)[0, 1] > 0.8
+
+
+def test_references_are_made_once_and_again_where_one_is_missing(tmp_path, monkeypatch):
+    store, calls = Store(tmp_path), []
+    distort = the_references.distort
+    monkeypatch.setattr(the_references, "distort", lambda *given: calls.append(given[1]) or distort(*given))
+    first, again = references("scenes", 4, 64, store), references("scenes", 4, 64, store)
+    assert first.kept == again.kept and calls == list(KINDS)
+    store.path(first.kept["jpeg"][2].digest).unlink()
+    assert references("scenes", 4, 64, store).kept == first.kept and len(calls) == 2 * len(KINDS)
+    counted = references("scenes", 4, 64, Store(tmp_path / "none", counts_only=True))
+    assert len({kept for of in counted.kept.values() for kept in of}) == 4 * len(KINDS)
+    assert len(calls) == 2 * len(KINDS) and not (tmp_path / "none").exists()
 
 
 def test_photographs_are_references_too(tmp_path):
