@@ -56,7 +56,7 @@ def test_evaluation_of_another_base_model_and_adapter_runs_from_yaml_alone(tmp_p
     assert "16×16 pixels" in (tmp_path / "reports" / "plan" / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["sdxl"])
+@pytest.mark.parametrize("name", ["sdxl", "sd15"])
 def test_evaluation_plans_run_on_narrow_models(tmp_path, name):
     """The plan with a narrow model in the place of the checkpoint, tiny pictures and metrics that are here."""
     plan = yaml.safe_load((PLANS / f"{name}.yaml").read_text())
