@@ -13,7 +13,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -21,6 +20,7 @@ from PIL import Image
 from ..files import write_text, written_whole
 from ..quickstart.adapters import SCORE
 from ..quickstart.model import WEIGHTS
+from .front_end import front_end
 from .node_graphs import OWN_ADAPTER, PHOTO, ROOT, SCENES, Scene
 from .with_quickstart import with_quickstart
 
@@ -28,13 +28,11 @@ PAGES = ROOT / "web" / "docs"
 IMAGES = PAGES / "images"
 DIGESTS = Path(__file__).with_name("node_pictures.json")
 LARGEST = 2_500_000  # bytes of all together
-MINUTE = 60_000  # milliseconds
 SETTINGS = {
     "Comfy.TutorialCompleted": True,  # else the list of templates opens at the first start
     "Comfy.NodeBadge.NodeSourceBadgeMode": "None",
 }
-VIEW = {"width": 1500, "height": 1400}
-READY = "window.app?.graph && app.extensionManager?.command && 'IQAScoreImages' in LiteGraph.registered_node_types"
+VIEW = 1500, 1400, 1.5  # width and height of the window, pixels of a picture for each of its own
 WORKFLOW = re.compile(r"^## Workflow\n\n`(\w+)`", re.MULTILINE)
 
 OPEN = """async graph => {
@@ -91,7 +89,8 @@ def make(serve: Callable, client_of: Callable, only: tuple[str, ...] = ()) -> No
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         log = folder / "comfyui.log"
-        with serve(log, *_folders(folder)) as address, front_end(address) as page:
+        with serve(log, *_folders(folder)) as address, front_end(address, *VIEW) as page:
+            page.add_style_tag(content=".p-toast { display: none !important; }")
             client = client_of(address, log)
             client.upload(_cat(folder))
             for number, scene in enumerate(scenes(only), 1):
@@ -189,29 +188,6 @@ def scenes(only: tuple[str, ...]) -> Iterator[Scene]:
             yield Scene(scene.nodes, shown)
     for name in sorted(left):
         yield scene_of(name)
-
-
-@contextmanager
-def front_end(address: str) -> Iterator:
-    """A page with ComfyUI's front end, ready.
-
-    Raises:
-        ValueError: there is no Chromium.
-    """
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        raise ValueError("Pictures of nodes need a Chromium: apt-get install chromium")
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport=VIEW, device_scale_factor=1.5)
-        page.goto(address, timeout=2 * MINUTE)
-        page.wait_for_function(READY, timeout=2 * MINUTE)
-        page.wait_for_load_state("networkidle")
-        page.add_style_tag(content=".p-toast { display: none !important; }")
-        yield page
-        browser.close()
 
 
 def _picture(page, client, scene: Scene, first: int, folder: str) -> None:

@@ -1,23 +1,22 @@
-"""ComfyUI's front end as the place where workflows are laid out and saved. Needs Playwright and a Chromium."""
+"""ComfyUI's front end as the place where workflows are laid out and saved."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from .blueprint import Blueprint
+from .front_end import front_end
 from .workflow import LONGEST_NOTE, Note, Workflow
 
-MINUTE = 60_000  # milliseconds
-READY = "window.app?.graph && app.extensionManager?.command && 'IQAScoreImages' in LiteGraph.registered_node_types"
 SCRIPT = Path(__file__).parent / "workflow_page.js"
 
 # Pixels of the graph. Nodes 2.0 draws everything MODERN times as large, in places that are as many times apart
 TITLE, GAP, EDGE, HEAD, MODERN = 30, 24, 20, 50, 1.2
-SCREEN = 1490, 745  # what a window of 1600 x 900 shows beside the front end's bars
+WINDOW = 1600, 900
+SCREEN = 1490, 745  # what such a window shows beside the front end's bars
 LEAST_ZOOM = 0.8  # at which texts can be read
 CORNER = 90, 135  # where these bars leave the first group's corner
 # What Nodes 2.0 of 0.33 needs beyond 0.3.75, and the room for what nodes show once they have run
@@ -34,21 +33,8 @@ def open_page(address: str) -> Iterator[Page]:
     Raises:
         ValueError: there is no Playwright, or no browser.
     """
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError as error:
-        raise ValueError("Workflows are built in a browser: pip install playwright, and a Chromium.") from error
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        raise ValueError("Workflows are built in a browser; there is no Chromium: apt-get install chromium.")
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1600, "height": 900})
-        page.goto(address, timeout=2 * MINUTE)
-        page.wait_for_function(READY, timeout=2 * MINUTE)
-        page.wait_for_load_state("networkidle")
+    with front_end(address, *WINDOW) as page:
         yield Page(page)
-        browser.close()
 
 
 class Page:

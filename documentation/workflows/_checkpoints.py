@@ -21,6 +21,27 @@ def sdxl() -> Node:
     return Node("CheckpointLoaderSimple", ckpt_name=name).download(name, "checkpoints", address)
 
 
+def sdxl_quality(checkpoint: Node, preset: str, **asked) -> Node:
+    """*Quality (simple)* with the authors' adapter.
+
+    Args:
+        asked: quality and aesthetics, where the preset is custom.
+    """
+    given = {"preset": preset, **asked, "strength": 1.0, "metrics": SDXL_METRICS}
+    return Node("IQAQuality", model=checkpoint["MODEL"], adapter_name=SDXL_ADAPTER, **given)
+
+
+def photo(title: str) -> Node:
+    """A picture of the user's."""
+    return Node("LoadImage", title, image="example.png").sized(340, 400)
+
+
+def of_size(picture: Node, size: int) -> Node:
+    """A picture as large as those of the model."""
+    given = {"upscale_method": "lanczos", "width": size, "height": size, "crop": "center"}
+    return Node("ImageScale", "To the model's size", image=picture["IMAGE"], **given)
+
+
 def prompts(checkpoint: Node, text: str) -> tuple[Node, Node]:
     """Prompt and negative prompt."""
     positive = Node("CLIPTextEncode", "Prompt", clip=checkpoint["CLIP"], text=text).sized(340, 120)

@@ -1,19 +1,11 @@
 """The quality of a photograph, onto the edit of another picture: the figure of the paper."""
 
 from ..workflow import Group, Node, Note, Shot, Workflow
-from ._checkpoints import SD15_REFERENCE_ADAPTER, SD15_SIZE, compared, decoded, prompts, sampled, sd15
+from ._checkpoints import SD15_REFERENCE_ADAPTER, SD15_SIZE, compared, decoded, of_size, photo, prompts, sampled, sd15
 
-reference = Node("LoadImage", "Reference", image="example.png").sized(340, 400)
-photo = Node("LoadImage", "Picture to edit", image="example.png").sized(340, 400)
-scaled = Node(
-    "ImageScale",
-    "To the model's size",
-    image=photo["IMAGE"],
-    upscale_method="lanczos",
-    width=SD15_SIZE,
-    height=SD15_SIZE,
-    crop="center",
-)
+reference = photo("Reference")
+picture = photo("Picture to edit")
+scaled = of_size(picture, SD15_SIZE)
 checkpoint = sd15()
 quality = Node(
     "IQAQualityFromPicture",
@@ -41,7 +33,7 @@ WORKFLOW = Workflow(
     Group(
         "1  Reference and picture",
         [Note("Whose **quality** to take: blurred, noisy, crisp. Its content does not count.", "Step 1"), reference],
-        [Note("Whose **content** to keep.", "Step 2"), photo],
+        [Note("Whose **content** to keep.", "Step 2"), picture],
         [
             Note("A reference adapter for SD1.5: template *train_reference_adapter*.", "Step 3"),
             checkpoint,

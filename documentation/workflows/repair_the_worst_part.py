@@ -1,29 +1,14 @@
 """Where a picture is bad, found by an IQA model and redrawn."""
 
 from ..workflow import Group, Node, Note, Shot, Workflow
-from ._checkpoints import SDXL_ADAPTER, SDXL_METRICS, SDXL_SIZE, compared, decoded, prompts, sampled, sdxl
+from ._checkpoints import SDXL_SIZE, compared, decoded, of_size, photo, prompts, sampled, sdxl, sdxl_quality
 
-photo = Node("LoadImage", "Your photo", image="example.png").sized(340, 400)
-scaled = Node(
-    "ImageScale",
-    "To the model's size",
-    image=photo["IMAGE"],
-    upscale_method="lanczos",
-    width=SDXL_SIZE,
-    height=SDXL_SIZE,
-    crop="center",
-)
+picture = photo("Your photo")
+scaled = of_size(picture, SDXL_SIZE)
 judge = Node("IQAModelLoader", metric="piqe")
 bad = Node("IQAQualityMap", images=scaled["IMAGE"], iqa_model=judge["iqa_model"], select="share", share=0.25)
 checkpoint = sdxl()
-quality = Node(
-    "IQAQuality",
-    model=checkpoint["MODEL"],
-    adapter_name=SDXL_ADAPTER,
-    preset="best",
-    strength=1.0,
-    metrics=SDXL_METRICS,
-)
+quality = sdxl_quality(checkpoint, "best")
 texts = prompts(checkpoint, "a photograph")
 encoded = Node("VAEEncode", pixels=scaled["IMAGE"], vae=checkpoint["VAE"])
 masked = Node("SetLatentNoiseMask", samples=encoded["LATENT"], mask=bad["mask"])
@@ -44,7 +29,7 @@ save = Node("SaveImage", "Save the picture", images=after["IMAGE"], filename_pre
 WORKFLOW = Workflow(
     Group(
         "1  Where is it bad?",
-        [Note("Choose or drop your photo, then press **Run**.", "Step 1"), photo],
+        [Note("Choose or drop your photo, then press **Run**.", "Step 1"), picture],
         [Note("Red is worst; the mask, with a white border, is a quarter of the photo.", "Step 2"), judge, scaled],
         [bad.sized(420, 640)],
     ),

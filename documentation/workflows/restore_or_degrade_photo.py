@@ -1,36 +1,12 @@
 """A photograph redrawn at another quality."""
 
 from ..workflow import Group, Node, Note, Shot, Workflow
-from ._checkpoints import (
-    SDXL_ADAPTER,
-    SDXL_METRICS,
-    SDXL_SIZE,
-    compared,
-    decoded,
-    prompts,
-    sampled,
-    sdxl,
-)
+from ._checkpoints import SDXL_SIZE, compared, decoded, of_size, photo, prompts, sampled, sdxl, sdxl_quality
 
-photo = Node("LoadImage", "Your photo", image="example.png").sized(340, 400)
-scaled = Node(
-    "ImageScale",
-    "To the model's size",
-    image=photo["IMAGE"],
-    upscale_method="lanczos",
-    width=SDXL_SIZE,
-    height=SDXL_SIZE,
-    crop="center",
-)
+picture = photo("Your photo")
+scaled = of_size(picture, SDXL_SIZE)
 checkpoint = sdxl()
-quality = Node(
-    "IQAQuality",
-    model=checkpoint["MODEL"],
-    adapter_name=SDXL_ADAPTER,
-    preset="best",
-    strength=1.0,
-    metrics=SDXL_METRICS,
-)
+quality = sdxl_quality(checkpoint, "best")
 texts = prompts(checkpoint, "a photograph")
 encoded = Node("VAEEncode", pixels=scaled["IMAGE"], vae=checkpoint["VAE"])
 redrawn = sampled("Redraw", quality["MODEL"], texts, encoded["LATENT"], denoise=0.4)
@@ -40,7 +16,7 @@ save = Node("SaveImage", "Save the picture", images=after["IMAGE"], filename_pre
 WORKFLOW = Workflow(
     Group(
         "1  Photo and quality",
-        [Note("Choose or drop your photo, then press **Run**.", "Step 1"), photo],
+        [Note("Choose or drop your photo, then press **Run**.", "Step 1"), picture],
         [Note("*best* restores, *worst* degrades; *custom* takes the point.", "Step 2"), checkpoint, scaled],
         [quality],
     ),

@@ -1,19 +1,10 @@
 """A picture enlarged by a second pass that is asked for the best quality."""
 
 from ..workflow import Group, Node, Note, Shot, Workflow
-from ._checkpoints import SDXL_ADAPTER, SDXL_METRICS, SDXL_SIZE, compared, decoded, empty, prompts, sampled, sdxl
+from ._checkpoints import SDXL_SIZE, compared, decoded, empty, prompts, sampled, sdxl, sdxl_quality
 
 checkpoint = sdxl()
-quality = Node(
-    "IQAQuality",
-    model=checkpoint["MODEL"],
-    adapter_name=SDXL_ADAPTER,
-    preset="custom",
-    quality=99.0,
-    aesthetics=75.0,
-    strength=1.0,
-    metrics=SDXL_METRICS,
-)
+quality = sdxl_quality(checkpoint, "custom", quality=99.0, aesthetics=75.0)
 texts = prompts(checkpoint, "a fishing boat in a harbour at dawn, photograph")
 latent = empty(SDXL_SIZE)
 small = sampled("First pass", checkpoint["MODEL"], texts, latent["LATENT"])
