@@ -1,4 +1,4 @@
-"""Intervals by bootstrap over prompts, rank correlation, relative gain."""
+"""Intervals by bootstrap over prompts, relative gain."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-
-from ..optional import needed
 
 RESAMPLES, SEED, CONFIDENCE = 1000, 0, 95
 
@@ -59,19 +57,6 @@ def bootstrap(statistic: Callable[..., float], *samples: np.ndarray) -> Estimate
 def mean(values: np.ndarray) -> Estimate:
     """Mean over prompts and pictures ``[prompts, ...]``, without missing ones."""
     return bootstrap(np.nanmean, values)
-
-
-def rho(requested: np.ndarray, measured: np.ndarray) -> float:
-    """Spearman's rank correlation of two arrays of one shape, without missing ones; NaN if one is constant."""
-    with needed("scipy"):
-        from scipy.stats import ConstantInputWarning, spearmanr
-    requested, measured = np.ravel(requested), np.ravel(measured)
-    there = np.isfinite(requested) & np.isfinite(measured)
-    if there.sum() < 2:
-        return np.nan
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConstantInputWarning)
-        return float(spearmanr(requested[there], measured[there]).statistic)
 
 
 def gain(measured: np.ndarray, base: np.ndarray, higher_is_better: bool = True) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..optional import needed
+from ..quality.rank_correlation import rank_correlation
+from .plots import drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +62,7 @@ class Response:
 
     def correlations(self) -> tuple[float, float]:
         """Spearman's rho of request and measurement: of the level means, and of single pictures; NaN if constant."""
-        return _rho(self.levels, self.level_means()), _rho(self.requested, self.measured)
+        return rank_correlation(self.levels, self.level_means()), rank_correlation(self.requested, self.measured)
 
     def verdict(self) -> str:
         """Whether better was drawn where better was asked for, in a sentence."""
@@ -126,29 +126,13 @@ def _plotted(draw: Callable[[Axes], None], across: str, up: str, title: str) -> 
         draw: puts the data on the axes.
         across, up: what the axes show.
     """
-    with needed("matplotlib"):
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 4.4), dpi=100, layout="constrained")
-    canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
-    draw(axes)
-    axes.set_xlabel(across)
-    axes.set_ylabel(up)
-    axes.set_title(title)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    canvas.draw()
-    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].astype(np.float32) / 255)[None]
+    def with_axes(axes: Axes) -> None:
+        draw(axes)
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+        axes.set_title(title)
+        axes.grid(alpha=0.3)
+        axes.legend()
 
-
-def _rho(requested: np.ndarray, measured: np.ndarray) -> float:
-    """Spearman's rho of two lists ``[N]``; NaN if one is constant."""
-    with needed("scipy"):
-        from scipy.stats import ConstantInputWarning, spearmanr
-    scored = np.isfinite(measured)
-    if scored.sum() < 2:
-        return float("nan")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConstantInputWarning)
-        return float(spearmanr(requested[scored], measured[scored]).statistic)
+    return drawn(with_axes)

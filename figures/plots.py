@@ -1,4 +1,5 @@
-"""Charts for reports: box plots, heat maps and lines in colours that colour-blind people can tell apart."""
+"""Plots as pictures, and charts for reports: box plots, heat maps and lines in colours that colour-blind people can
+tell apart."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from ..optional import needed
 
@@ -46,6 +48,19 @@ def chart(
     file = io.BytesIO()
     figure.savefig(file, format="png", metadata={"Software": None})  # the same bytes for the same data
     return file.getvalue()
+
+
+def drawn(draw: Callable[[Axes], None]) -> torch.Tensor:
+    """A figure of one pair of axes, ``[1, H, W, 3]`` in 0…1."""
+    with needed("matplotlib"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.4), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    draw(figure.add_subplot())
+    canvas.draw()
+    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].astype(np.float32) / 255)[None]
 
 
 def boxes(

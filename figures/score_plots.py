@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from ..optional import needed
+from .plots import drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,16 +65,3 @@ def _draw(axes: Axes, line: Line, colour: str):
     axes.scatter(*line.points, s=12, alpha=0.35, color=colour)
     style = "steps-post" if line.steps else "default"
     return axes.plot(line.across, line.up, line.kind, color=colour, label=line.label, drawstyle=style, marker=".")[0]
-
-
-def drawn(draw: Callable[[Axes], None]) -> torch.Tensor:
-    """A figure of one pair of axes, ``[1, H, W, 3]`` in 0…1."""
-    with needed("matplotlib"):
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.4), dpi=100, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    draw(figure.add_subplot())
-    canvas.draw()
-    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].astype(np.float32) / 255)[None]

@@ -12,7 +12,7 @@ from ..iqa_models import catalogue
 from ..iqa_models.loading import IQAModel
 from ..quality.resize import AS_IS
 from ..quality.thresholds import parse_thresholds
-from .schema import IQAModelType, IQARecordType, advanced, schema
+from .schema import IQAModelType, IQARecordType, advanced, further_metrics, metric_weights, schema
 
 MAXIMISE, MINIMISE = "better", "worse"
 PREDICTION, MODEL, CHECKPOINTED = "prediction", "through the model", "through the model, checkpointed"
@@ -75,10 +75,7 @@ class IQAGradientGuidance(io.ComfyNode):
                         tooltip="Guides every n-th step only, 1 to 100: n times faster.",
                     )
                 ),
-                *[
-                    IQAModelType.Input(f"iqa_model_{number}", optional=True, tooltip="A further learned metric.")
-                    for number in (2, 3, 4)
-                ],
+                *further_metrics("iqa_model", "A further learned metric."),
                 IQAModelType.Input(
                     "check_with",
                     optional=True,
@@ -117,23 +114,7 @@ class IQAGradientGuidance(io.ComfyNode):
                         "memory, blind to fine detail. tiles: whole, but one part of 512 pixels after the other.",
                     )
                 ),
-                *[
-                    advanced(
-                        io.Float.Input(
-                            name,
-                            default=1.0,
-                            min=0.0,
-                            max=10.0,
-                            step=0.05,
-                            optional=True,
-                            tooltip=f"Weight of {metric} among the metrics, 0 to 10.",
-                        )
-                    )
-                    for name, metric in (
-                        ("weight", "iqa_model"),
-                        *((f"weight_{number}", f"iqa_model_{number}") for number in (2, 3, 4)),
-                    )
-                ],
+                *metric_weights(0.0, "Weight of {metric} among the metrics, 0 to 10."),
             ],
             outputs=[
                 io.Model.Output(tooltip="The guided model; the one that came in stays as it was."),

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..files import is_utf8, shown
 
 CATEGORY = "IQA-Adapter"
+FURTHER = 2, 3, 4  # numbers of the metrics beside the first, in ids
 
 IQAAdapterType = io.Custom("IQA_ADAPTER")  # adapter.adapter.Adapter
 IQAModelType = io.Custom("IQA_MODEL")  # iqa_models.loading.IQAModel
@@ -59,6 +60,33 @@ def fixed_seed(most: int, tooltip: str) -> io.Int.Input:
 def resize_input(tooltip: str, options: Sequence[str], default: str) -> io.Combo.Input:
     """How pictures are scaled before an IQA model sees them; workflows store it as ``protocol``."""
     return io.Combo.Input("protocol", display_name="resize", options=list(options), default=default, tooltip=tooltip)
+
+
+def further_metrics(prefix: str, tooltip: str) -> list[io.Input]:
+    """Optional IQA models beside the first: the second to the fourth.
+
+    Args:
+        prefix: of the inputs' ids, before their number.
+    """
+    return [IQAModelType.Input(f"{prefix}_{number}", optional=True, tooltip=tooltip) for number in FURTHER]
+
+
+def metric_weights(least: float, tooltip: str) -> list[io.Input]:
+    """A weight for each of the four metrics, ``weight`` to ``weight_4``.
+
+    Args:
+        least: lowest value; the highest is 10.
+        tooltip: with ``{metric}`` for the id of the metric's input.
+    """
+    names = {"weight": "iqa_model", **{f"weight_{number}": f"iqa_model_{number}" for number in FURTHER}}
+    return [
+        advanced(
+            io.Float.Input(
+                name, default=1.0, min=least, max=10.0, step=0.05, optional=True, tooltip=tooltip.format(metric=metric)
+            )
+        )
+        for name, metric in names.items()
+    ]
 
 
 def strength_input() -> io.Float.Input:

@@ -17,7 +17,7 @@ from ..training.score_set import Scorer, score_dataset
 from ..training.table import ScoredTable
 from .picture_folders import AS_WRITTEN, checked_folder, chosen_folder, folder_input, pictures_input
 from .reference import AUTO
-from .schema import IQAModelType, resize_input, schema
+from .schema import IQAModelType, further_metrics, resize_input, schema
 
 SCORES, ACTIVATIONS = "scores", "activations"
 TABLES = "iqa_tables"  # subfolder of ComfyUI's output folder
@@ -38,10 +38,7 @@ class IQAScoreDataset(io.ComfyNode):
             inputs=[
                 pictures_input(),
                 IQAModelType.Input("iqa_model", tooltip="The metric, from Load IQA Model."),
-                *[
-                    IQAModelType.Input(f"model_{number}", optional=True, tooltip="A further metric; for scores only.")
-                    for number in (2, 3, 4)
-                ],
+                *further_metrics("model", "A further metric; for scores only."),
                 io.Combo.Input(
                     "kind",
                     options=[SCORES, ACTIVATIONS],

@@ -20,7 +20,17 @@ from ..iqa_models.selection import select
 from ..quality.resize import AS_IS, RESIZES
 from ..quality.thresholds import parse_thresholds
 from ..training.names import check_prefix
-from .schema import IQAModelType, IQAScoresType, advanced, latents_one_by_one, pictures, resize_input, schema, single
+from .schema import (
+    IQAModelType,
+    IQAScoresType,
+    advanced,
+    further_metrics,
+    latents_one_by_one,
+    pictures,
+    resize_input,
+    schema,
+    single,
+)
 
 
 class IQAScoreImages(io.ComfyNode):
@@ -43,10 +53,7 @@ class IQAScoreImages(io.ComfyNode):
                     tooltip="Pictures, 0 to 1; grey, RGB, or RGBA (seen on white). A list may hold pictures of "
                     "different sizes.",
                 ),
-                *[
-                    IQAModelType.Input(f"model_{number}", optional=True, tooltip="A further metric.")
-                    for number in (2, 3, 4)
-                ],
+                *further_metrics("model", "A further metric."),
                 resize_input(
                     "as is: the pictures in their own size. 512: scaled to 512x512 pixels first, as the pictures were "
                     "on which the released adapters and the percentiles are based. 64: the size of the quickstart.",

@@ -15,7 +15,16 @@ from ..iqa_models import catalogue
 from ..quality.resize import AS_IS, RESIZES
 from ..quality.statistics import cc3m_statistics
 from ..quality.thresholds import parse_thresholds
-from .schema import IQAModelType, IQAScoresType, advanced, fixed_seed, resize_input, schema
+from .schema import (
+    IQAModelType,
+    IQAScoresType,
+    advanced,
+    fixed_seed,
+    further_metrics,
+    metric_weights,
+    resize_input,
+    schema,
+)
 
 ONE_BY_ONE, TOGETHER = "one by one", "as one"
 LARGEST_SEED = 2**64 - 1
@@ -72,10 +81,7 @@ class IQASearch(io.ComfyNode):
                 io.Guider.Input(
                     "guider", optional=True, tooltip="In place of model and conditionings, from CFGGuider or another."
                 ),
-                *[
-                    IQAModelType.Input(f"iqa_model_{number}", optional=True, tooltip="A further metric.")
-                    for number in (2, 3, 4)
-                ],
+                *further_metrics("iqa_model", "A further metric."),
                 IQAModelType.Input(
                     "check_with",
                     optional=True,
@@ -107,24 +113,11 @@ class IQASearch(io.ComfyNode):
                     RESIZES,
                     AS_IS,
                 ),
-                *[
-                    advanced(
-                        io.Float.Input(
-                            name,
-                            default=1.0,
-                            min=-10.0,
-                            max=10.0,
-                            step=0.05,
-                            optional=True,
-                            tooltip=f"Weight of {metric}, -10 to 10. Scores are compared in standard deviations; below "
-                            "0 looks for worse, 0 measures only.",
-                        )
-                    )
-                    for name, metric in (
-                        ("weight", "iqa_model"),
-                        *((f"weight_{number}", f"iqa_model_{number}") for number in (2, 3, 4)),
-                    )
-                ],
+                *metric_weights(
+                    -10.0,
+                    "Weight of {metric}, -10 to 10. Scores are compared in standard deviations; below 0 looks for "
+                    "worse, 0 measures only.",
+                ),
                 advanced(
                     io.Float.Input(
                         "first_look",

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...figures.curve import RHO
 from ...figures.plots import COLOURS, boxes, chart
+from ...quality.rank_correlation import rank_correlation
 from .. import comparing, paper, statistics
 from ..adapters import AdapterUnderTest
 from ..cells import Cell, Condition, Levels
@@ -77,8 +78,8 @@ class Response(Experiment):
             means = [statistics.mean(sample) for sample in samples]
             levels, sign = np.array(self.plan.levels), comparing.sign(metric)
             requested = np.broadcast_to(levels[:, None, None], (len(levels), *samples[0].shape)).swapaxes(0, 1)
-            single = statistics.bootstrap(statistics.rho, requested, np.stack(samples, 1))
-            of_means = statistics.rho(levels, np.array([mean.value for mean in means]))
+            single = statistics.bootstrap(rank_correlation, requested, np.stack(samples, 1))
+            of_means = rank_correlation(levels, np.array([mean.value for mean in means]))
             steps = itertools.pairwise(mean.value * sign for mean in means)
             numbers |= {f"{metric}/base": float(np.nanmean(of_base)), f"{metric}/rho": single.value}
             numbers |= {f"{metric}/rho low": single.low, f"{metric}/rho high": single.high}

@@ -11,6 +11,7 @@ from pydantic import Field
 from ...figures.curve import RHO
 from ...figures.plots import chart, heat
 from ...pictures.distortions import KINDS
+from ...quality.rank_correlation import rank_correlation
 from .. import comparing, content, paper, statistics
 from ..cells import Cell
 from ..experiment import Experiment, Result, Table, picture_row
@@ -144,7 +145,7 @@ class Transfer(Experiment):
         if kind == "clean":
             return np.nan
         chosen = given.severity >= least
-        return statistics.rho(given.severity[chosen], self._reader.severity(pictures, kind)[chosen])
+        return rank_correlation(given.severity[chosen], self._reader.severity(pictures, kind)[chosen])
 
     def _leak(self, given: References, drawn: dict[str, list[Cell]]) -> dict[str, float]:
         """Share of attributes read as the prompt, as the reference and as another reference have them."""
