@@ -35,17 +35,21 @@ def _flux(model: Flux | Chroma) -> Iterator[TransformerSite]:
         name = type(model).__name__.replace("Radiance", " Radiance")
     width, heads = model.hidden_size, model.num_heads
 
-    def site(kind: str, number: int, block: nn.Module, qkv: nn.Module, norm: nn.Module, locate) -> TransformerSite:
-        rows = [(part * width, (part + 1) * width) for part in (1, 2)]
+    def site(kind: str, number: int, block: nn.Module, qkv: nn.Linear, norm: nn.Module, locate) -> TransformerSite:
         return TransformerSite(
             name, kind, number, block, heads, width, width, model.txt_in.in_features,
-            tuple(Weights(qkv, part) for part in rows), norm.key_norm, (1, model.patch_size, model.patch_size), locate,
+            _second_and_third(qkv, width), norm, (1, model.patch_size, model.patch_size), locate,
         )  # fmt: skip
 
     for number, block in enumerate(model.double_blocks):
-        yield site("double", number, block, block.txt_attn.qkv, block.txt_attn.norm, _in_double_block)
+        yield site("double", number, block, block.txt_attn.qkv, block.txt_attn.norm.key_norm, _in_double_block)
     for number, block in enumerate(model.single_blocks):
-        yield site("single", number, block, block.linear1, block.norm, _in_single_block)
+        yield site("single", number, block, block.linear1, block.norm.key_norm, _in_single_block)
+
+
+def _second_and_third(qkv: nn.Linear, width: int) -> tuple[Weights, Weights]:
+    """K and V of a fused projection of Q, K and V."""
+    return Weights(qkv, (width, 2 * width)), Weights(qkv, (2 * width, 3 * width))
 
 
 def _in_double_block(_tokens: int, _arguments, named: dict, options: dict) -> tuple[int, int, None]:
@@ -71,7 +75,7 @@ def _sd3(model: MMDiT) -> Iterator[TransformerSite]:
     for number, block in enumerate(model.joint_blocks):
         attention = block.context_block.attn
         normed = any(True for _ in attention.ln_k.parameters())
-        weights = tuple(Weights(attention.qkv, (part * width, (part + 1) * width)) for part in (1, 2))
+        weights = _second_and_third(attention.qkv, width)
         yield TransformerSite(
             "SD3.5" if normed else "SD3", "joint", number, block, attention.num_heads, width, width, text, weights,
             attention.ln_k if normed else None, (1, patch, patch), locate,
@@ -108,8 +112,11 @@ def _lumina(model: NextDiT) -> Iterator[TransformerSite]:
         head_width, own = attention.head_dim, attention.n_local_heads * attention.head_dim
         shared = attention.n_local_kv_heads * head_width
         repeats = attention.n_local_heads // attention.n_local_kv_heads
-        rows = [(own + part * shared, own + (part + 1) * shared) for part in (0, 1)]
-        weights = tuple(Weights(attention.qkv, part, repeats, head_width) for part in rows)
+        middle, end = own + shared, own + 2 * shared
+        weights = (
+            Weights(attention.qkv, (own, middle), repeats, head_width),
+            Weights(attention.qkv, (middle, end), repeats, head_width),
+        )
         norm = None if isinstance(attention.k_norm, nn.Identity) else attention.k_norm
         yield TransformerSite(
             name, "layer", number, attention, attention.n_local_heads, own, model.dim,
@@ -168,7 +175,7 @@ def _hidream(model: HiDreamImageTransformer2DModel) -> Iterator[TransformerSite]
     for kind, blocks, end in kinds:
         for number, holder in enumerate(blocks):
             attention = holder.block.attn1
-            weights = tuple(Weights(getattr(attention, name + end)) for name in ("to_k", "to_v"))
+            weights = Weights(getattr(attention, "to_k" + end)), Weights(getattr(attention, "to_v" + end))
             yield TransformerSite(
                 "HiDream", kind, number, attention, attention.heads, attention.inner_dim, attention.inner_dim,
                 model.caption_projection[-1].linear.in_features, weights,

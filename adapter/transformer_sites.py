@@ -58,7 +58,7 @@ class Weights:
         head_width: of such a head.
     """
 
-    layer: nn.Module = field(repr=False)
+    layer: nn.Linear = field(repr=False)
     rows: tuple[int, int] | None = None
     repeats: int = 1
     head_width: int = 1
@@ -71,7 +71,7 @@ class Weights:
         return weight.unflatten(0, (-1, self.head_width)).repeat_interleave(self.repeats, 0).flatten(0, 1)
 
 
-def _dense(layer: nn.Module) -> Tensor:
+def _dense(layer: nn.Linear) -> Tensor:
     """Weight of a linear layer as numbers.
 
     That of a quantised one (fp8 with a scale, GGUF) is what it does to unit vectors.
@@ -148,8 +148,9 @@ class TransformerSite(Site):
             ValueError: there are fewer tokens than the picture has.
         """
         frames, height, width = ((1, *latent[2:]) if len(latent) == 4 else latent[2:])[-3:]
-        grid = tuple(-(-size // patch) for size, patch in zip((frames, height, width), self.patch, strict=True))
-        tokens = grid[0] * grid[1] * grid[2]
+        sizes = zip((frames, height, width), self.patch, strict=True)
+        frames, height, width = (-(-size // patch) for size, patch in sizes)
+        tokens = frames * height * width
         start, queries, keys = self.locate(tokens, arguments, named, options)
         if start < 0 or start + tokens > queries:
             raise ValueError(
@@ -157,7 +158,7 @@ class TransformerSite(Site):
                 f"IQA-Adapter looks for its {tokens}. A node that leaves tokens out or puts others in is the likely "
                 "cause; use the model without it, or without the adapter."
             )
-        return Place(latent[0], start, grid, queries, keys)
+        return Place(latent[0], start, (frames, height, width), queries, keys)
 
     def rows(self, extra_options: dict) -> int:
         return extra_options[PLACE].rows

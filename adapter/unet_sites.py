@@ -22,6 +22,7 @@ class UNetSite(Site):
         transformer: number of the transformer block inside it.
         layer: the module.
         holder: the transformer block, in which another node may put another module in its place.
+        width, heads, context_width, text_width: of the layer; the text is what it attends to.
     """
 
     kind: str
@@ -29,6 +30,11 @@ class UNetSite(Site):
     transformer: int
     layer: CrossAttention = field(repr=False, compare=False)
     holder: nn.Module = field(repr=False, compare=False)
+    width: int
+    heads: int
+    context_width: int
+    text_width: int
+    family: str = ""
 
     @property
     def name(self) -> str:
@@ -37,26 +43,6 @@ class UNetSite(Site):
     @property
     def group(self) -> str:
         return f"{self.kind}.{self.block}"
-
-    @property
-    def width(self) -> int:
-        return self.layer.heads * self.layer.dim_head
-
-    @property
-    def heads(self) -> int:
-        return self.layer.heads
-
-    @property
-    def context_width(self) -> int:
-        return self.layer.to_k.in_features
-
-    @property
-    def family(self) -> str:
-        return ""
-
-    @property
-    def text_width(self) -> int:
-        return self.context_width
 
     def initial_weights(self) -> tuple[Tensor, Tensor]:
         return self.layer.to_k.weight, self.layer.to_v.weight
@@ -107,9 +93,11 @@ def _of_block(kind: str, number: int, block: Sequence[nn.Module] | None) -> Iter
             raise ValueError("The connected model is a video UNet (SVD); IQA-Adapters work with image models.")
         if isinstance(module, SpatialTransformer):
             for index, transformer in enumerate(module.transformer_blocks):
-                if not _is_attention(transformer.attn2):
-                    raise _replaced(f"{kind}.{number}.{index}", transformer.attn2)
-                yield UNetSite(kind, number, index, transformer.attn2, transformer)
+                layer = transformer.attn2
+                if not _is_attention(layer):
+                    raise _replaced(f"{kind}.{number}.{index}", layer)
+                width, text = layer.heads * layer.dim_head, layer.to_k.in_features
+                yield UNetSite(kind, number, index, layer, transformer, width, layer.heads, text, text)
 
 
 def _is_attention(module: object) -> bool:
