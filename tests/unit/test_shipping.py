@@ -12,11 +12,12 @@ from archive import ROOT, shipped
 from PIL import Image
 
 import iqa
+from commands import arguments, convert
 
 SHIPPED = shipped()
 SOURCES = [path for path in SHIPPED if path.endswith(".py")]
 MODULES = {path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in SOURCES}
-OF_THE_REPOSITORY = tuple(folder.replace("/", ".") for folder in iqa.OF_THE_REPOSITORY.values())
+NOT_SHIPPED = {f"commands/{name}.py": folder.replace("/", ".") for name, folder in arguments.OF_THE_REPOSITORY.items()}
 
 
 def own(name: str) -> bool:
@@ -42,13 +43,12 @@ def imported_by(path: str) -> set[str]:
 @pytest.mark.parametrize("path", SOURCES)
 def test_what_is_imported_is_shipped(path):
     missing = imported_by(path) - MODULES
-    if path == "iqa.py":
-        missing = {name for name in missing if not name.startswith(OF_THE_REPOSITORY)}
-    assert missing == set()
+    assert {name for name in missing if not name.startswith(NOT_SHIPPED.get(path, "nothing"))} == set()
 
 
 def test_imports_are_found():
-    assert {"comfyui_runtime", "quickstart.demo", "quickstart.making.build"} <= imported_by("iqa.py")
+    assert {"comfyui_runtime", "quickstart.demo"} <= imported_by("commands/demo.py")
+    assert "quickstart.making.build" in imported_by("commands/build.py")
     assert "files" in imported_by("figures/grid.py") and "nodes" in imported_by("__init__.py")
 
 
@@ -79,7 +79,7 @@ def test_data_is_shipped_whole(room):
 
 
 def test_commands_without_their_code_are_not_offered(monkeypatch, capsys):
-    monkeypatch.setattr(iqa, "OF_THE_REPOSITORY", {"build": "quickstart/nowhere"})
+    monkeypatch.setattr(arguments, "OF_THE_REPOSITORY", {"build": "quickstart/nowhere"})
     with pytest.raises(SystemExit):
         iqa.main(["build"])
     assert "invalid choice: 'build'" in capsys.readouterr().err
@@ -115,7 +115,7 @@ def test_weights_that_comfyui_does_not_manage_are_decided_upon():
 def test_what_the_code_page_lacks_is_printed_escaped(monkeypatch):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
     monkeypatch.setattr(sys, "stdout", stream)
-    monkeypatch.setattr(iqa, "_convert", lambda options: print(options.source))
+    monkeypatch.setattr(convert, "run", lambda options: print(options.source))
     assert iqa.main(["convert", "\u03c1.bin", "target.safetensors"]) == 0
     stream.flush()
     assert stream.buffer.getvalue().strip() == b"\\u03c1.bin"

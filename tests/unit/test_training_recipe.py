@@ -21,6 +21,7 @@ from transformers import CLIPTokenizer
 
 import comfyui_runtime
 import iqa
+from commands import processes
 from iqa_adapter.adapter import checkpoint
 from iqa_adapter.figures.curve import smoothed
 from iqa_adapter.iqa_models import loading
@@ -304,7 +305,7 @@ def test_the_papers_vae_computes_in_float32(words, arguments, monkeypatch):
     def start(*given):
         raise Started(list(given))
 
-    monkeypatch.setattr(iqa, "_start_comfyui", start)
+    monkeypatch.setattr(processes, "start_comfyui", start)
     with pytest.raises(Started) as started:
         iqa.main(["train", "p", "t", "name", "--checkpoint", "quickstart", *words])
     assert started.value.args[0] == arguments
