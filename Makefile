@@ -28,8 +28,9 @@ setup: .venv/.ready
 demo: setup
 	$(VENV)/python iqa.py demo --prompt "$(PROMPT)" --reference "$(REFERENCE)"
 
+# Two processes of one thread each: the nets are small, and most of the time goes to servers and front ends
 test: lint
-	$(VENV)/python -m pytest tests
+	OMP_NUM_THREADS=1 $(VENV)/python -m pytest tests -n 2 --dist loadfile
 
 lint: setup
 	$(VENV)/ruff check .
