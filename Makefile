@@ -30,7 +30,7 @@ demo: setup
 
 # Two processes of one thread each: the nets are small, and most of the time goes to servers and front ends
 test: lint
-	OMP_NUM_THREADS=1 $(VENV)/python -m pytest tests -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(VENV)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(VENV)/ruff check .

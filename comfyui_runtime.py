@@ -149,10 +149,12 @@ def serve(log: Path, *extra_arguments: str, timeout: float = 300) -> Iterator[st
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "main.py", "--listen", "127.0.0.1", "--port", str(port), "--disable-auto-launch"]
-    with log.open("wb") as output:
+    # A folder of its own: a server that starts empties the one that it is given, also of another's previews
+    with tempfile.TemporaryDirectory() as previews, log.open("wb") as output:
         server = subprocess.Popen(
-            [*command, *arguments, *extra_arguments], cwd=comfyui, stdout=output, stderr=subprocess.STDOUT
-        )
+            [*command, *arguments, "--temp-directory", previews, *extra_arguments],
+            cwd=comfyui, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
         try:
             _wait_until_up(server, address, log, timeout)
             yield address
