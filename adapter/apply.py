@@ -40,6 +40,7 @@ def apply_adapter(
     """
     if start_percent > end_percent:
         raise ValueError(f"start_percent ({start_percent:g}) must not be above end_percent ({end_percent:g}).")
+    tokens, strength = tokens.at(strength)
     adapter = tokens.adapter
     found = sites(model.get_model_object("diffusion_model"))
     check_fit(adapter.name, adapter.shapes, found, adapter.metadata.base_model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -19,6 +19,7 @@ class QualityTokens(Shared):
     Attributes:
         adapter: the adapter they belong to; only its layers can attend to them.
         cond, uncond: ``[N, T, D]`` float32 on the CPU; image ``i`` of a batch uses row ``i mod N``.
+        strengths: N factors of the strength with which they are applied; None for 1 everywhere.
 
     Raises:
         ValueError: shapes differ, or a value is not finite.
@@ -27,6 +28,7 @@ class QualityTokens(Shared):
     adapter: Adapter
     cond: Tensor
     uncond: Tensor
+    strengths: tuple[float, ...] | None = None
 
     def __post_init__(self):
         if self.cond.shape != self.uncond.shape or self.cond.ndim != 3:
@@ -36,6 +38,8 @@ class QualityTokens(Shared):
                 f"The quality tokens of {self.adapter.name} are not finite: its projection weights or the quality "
                 "input contain NaN or infinity. Use another adapter file or input."
             )
+        if self.strengths is not None and len(self.strengths) != len(self.cond):
+            raise ValueError(f"{len(self.cond)} rows of quality tokens need as many strengths, not {self.strengths}.")
 
     def __len__(self) -> int:
         return len(self.cond)
@@ -44,9 +48,25 @@ class QualityTokens(Shared):
     def keys_values(self) -> Tensor:
         """K', V' of all layers, ``[2 N, T, 2 sum(C)]`` float32: N unconditional rows, then N conditional ones.
 
-        Computed at the first use and kept, so that moving a strength slider computes nothing anew.
+        Computed at the first use and kept, so that moving a strength slider computes nothing anew. Rows that have
+        strengths of their own have V' times them: ``lambda Attn(Q, K', V') = Attn(Q, K', lambda V')``.
         """
-        return self.adapter.keys_values(torch.cat([self.uncond, self.cond]))
+        table = self.adapter.keys_values(torch.cat([self.uncond, self.cond]))
+        if self.strengths is not None:
+            factors = torch.tensor(self.strengths * 2)[:, None, None]
+            widths = [width for width, _ in self.adapter.shapes for _ in ("key", "value")]
+            for values in table.split(widths, dim=-1)[1::2]:
+                values.mul_(factors)
+        return table
+
+    def at(self, strength: float) -> tuple[QualityTokens, float]:
+        """The tokens, and the strength with which they are to be applied where ``strength`` is asked for.
+
+        What all rows have in common goes into the strength, so that it acts exactly as one set in Apply does.
+        """
+        if self.strengths is None or len(set(self.strengths)) > 1:
+            return self, strength
+        return replace(self, strengths=None), strength * self.strengths[0]
 
 
 def embed_quality(adapter: Adapter, quality: Tensor, uncond_quality: Tensor | None = None) -> QualityTokens:

@@ -63,6 +63,8 @@ PLACE = """async ([numbers, place, folder]) => {
   app.canvas.ds.scale = 1;
   app.canvas.ds.offset = [200 - left, 200 - 20000];
   app.canvas.setDirty(true, true);
+  const waits = () => nodes.some(node => app.nodeOutputs[node.id]?.images?.length && !node.imgs?.length);
+  for (let tries = 0; tries < 200 && waits(); tries++) await new Promise(done => setTimeout(done, 100));
   const shown = nodes.flatMap(node => node.imgs ?? []);
   await Promise.all(shown.map(picture => picture.decode().catch(() => {})));
   await new Promise(done => setTimeout(done, 800));

@@ -4,6 +4,7 @@ tell apart."""
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -50,17 +51,39 @@ def chart(
     return file.getvalue()
 
 
-def drawn(draw: Callable[[Axes], None]) -> torch.Tensor:
-    """A figure of one pair of axes, ``[1, H, W, 3]`` in 0…1."""
+def drawn(*panels: Callable[[Axes], None]) -> torch.Tensor:
+    """A figure with axes for each of the panels, which draw on them, two in a row, ``[1, H, W, 3]`` in 0…1."""
     with needed("matplotlib"):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 4.4), dpi=100, layout="constrained")
+    columns = min(2, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(6.4 * columns, 4.4 * rows), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    draw(figure.add_subplot())
+    for number, panel in enumerate(panels, 1):
+        panel(figure.add_subplot(rows, columns, number))
     canvas.draw()
     return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].astype(np.float32) / 255)[None]
+
+
+def labelled(draw: Callable[[Axes], None], across: str, up: str, title: str) -> Callable[[Axes], None]:
+    """A panel with a grid and a legend.
+
+    Args:
+        draw: puts the data on the axes.
+        across, up: what the axes show.
+    """
+
+    def panel(axes: Axes) -> None:
+        draw(axes)
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+        axes.set_title(title)
+        axes.grid(alpha=0.3)
+        axes.legend()
+
+    return panel
 
 
 def boxes(

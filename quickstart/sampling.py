@@ -65,4 +65,5 @@ class BatchSampler:
 
 
 def _rows(tokens: QualityTokens, chosen: slice) -> QualityTokens:
-    return QualityTokens(tokens.adapter, tokens.cond[chosen], tokens.uncond[chosen])
+    strengths = None if tokens.strengths is None else tokens.strengths[chosen]
+    return QualityTokens(tokens.adapter, tokens.cond[chosen], tokens.uncond[chosen], strengths)

@@ -1,10 +1,13 @@
 """Sweep, grid and curve, as nodes, on real models."""
 
+import dataclasses
+
 import comfy.sample
 import numpy as np
 import pytest
 import torch
 
+from iqa_adapter.adapter.apply import apply_adapter
 from iqa_adapter.adapter.checkpoint import load_adapter
 from iqa_adapter.adapter.tokens import embed_quality
 from iqa_adapter.figures import grid
@@ -120,3 +123,98 @@ def test_the_title_of_a_curve_is_a_sentence(requested, measured, upwards, verdic
 def test_curve_refuses_another_number_of_targets(scores):
     with pytest.raises(ValueError, match="4 requested targets, but 6 pictures"):
         sweep.IQAResponseCurve.execute(scores, "1, 2, 3, 4")
+
+
+def test_curve_shows_all_metrics_the_base_model_and_says_what_follows():
+    measured = torch.tensor([[0.1, 50.0, 1.0], [0.2, 60.0, 3.0], [0.5, 70.0, 2.0], [0.6, 90.0, 2.5]])
+    scores = scoring.Scores(("quickstart_iqa", "piqe", "entropy"), measured, "64")
+    base = scoring.Scores(("piqe", "quickstart_iqa", "entropy"), torch.tensor([[20.0, 0.4, 2.0]] * 3), "64")
+    plot, summary = sweep.IQAResponseCurve.execute(scores, "1, 99", base_scores=base).args
+    single = sweep.IQAResponseCurve.execute(scores, "1, 99", "piqe").args
+    assert plot.shape == (1, 880, 1280, 3) and single[0].shape == (1, 440, 640, 3)
+    assert "median (quartiles): 1 %: 0.15 (0.125 to 0.175), 99 %: 0.55" in summary
+    assert "base model: median 0.4" in summary and "base model: median 20" in summary
+    assert summary.endswith(
+        "not asked for: piqe falls: it gets worse as more is asked for (\u03c1 with quality -1.00); "
+        "entropy follows: it gets better, too (\u03c1 with quality 1.00)"
+    )
+    asked = sweep.IQAResponseCurve.execute(scores, "0, 0.5", asked="piqe, entropy", requested_are="strength").args[1]
+    assert (
+        "not asked for: quickstart_iqa follows" in asked and "0.5: 0.55" in asked and "by requested strength" in asked
+    )
+    other = dataclasses.replace(base, resize="512")
+    with pytest.raises(ValueError, match="base model's pictures were judged scaled to 512x512 pixels"):
+        sweep.IQAResponseCurve.execute(scores, "1, 99", base_scores=other)
+
+
+@pytest.fixture(scope="module")
+def quickstart():
+    return model.load_quickstart()
+
+
+def drawn(quickstart, embeds, count, strength=1.0, cfg=3.0):
+    """Latents of one prompt after a few steps, every picture with the noise of seed 3."""
+    base, clip, _ = quickstart
+    positive, negative = (
+        clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in ("a plain red heart on teal fabric", "")
+    )
+    empty = torch.zeros(count, 12, 16, 16)
+    noise = comfy.sample.prepare_noise(empty, 3, [0] * count)
+    adapted = apply_adapter(base, embeds, strength)
+    settings = (3, cfg, "euler", "normal")
+    return comfy.sample.sample(adapted, noise, *settings, positive, negative, empty, disable_pbar=True)
+
+
+def empty(count=1):
+    return {"samples": torch.zeros(count, 12, 16, 16)}
+
+
+@pytest.mark.parametrize("cfg", [1.0, 3.0])
+def test_a_sweep_of_strengths_equals_single_runs(adapter, quickstart, cfg):
+    high = embed_quality(adapter, targets.requested(adapter.metadata.metrics, 99, 50))
+    strengths = [0.0, 0.7, 1.25, -0.5]
+    rows = ", ".join(map(str, strengths))
+    swept, _, count, _, labels, requested = sweep.IQAQualitySweep.execute(adapter, empty(), rows, "", "strength").args
+    assert (count, requested) == (4, "0, 0.7, 1.25, -0.5")
+    assert labels.split("\n")[1] == "strength 0.7"
+    batched = drawn(quickstart, swept, 4, cfg=cfg)
+    for strength, picture in zip(strengths, batched, strict=True):
+        single = drawn(quickstart, high, 1, strength, cfg)[0]
+        alone = sweep.IQAQualitySweep.execute(adapter, empty(), str(strength), "", "strength").args[0]
+        assert torch.equal(drawn(quickstart, alone, 1, cfg=cfg)[0], single)
+        assert (picture - single).abs().max() < 1e-4
+    assert (batched[0] - batched[2]).abs().max() > 0.01
+    halved = drawn(quickstart, swept, 4, 0.5, cfg)[2]
+    assert (halved - drawn(quickstart, high, 1, 0.625, cfg)[0]).abs().max() < 1e-4, "Apply's strength multiplies them"
+
+
+def test_a_sweep_of_one_metric_equals_single_runs(adapter, quickstart):
+    name = adapter.metadata.metrics[1].name
+    swept = sweep.IQAQualitySweep.execute(adapter, empty(), "5, 95", "1, 99", name, "quality").args[0]
+    batched = drawn(quickstart, swept, 4)
+    for number, (own, quality) in enumerate([(5, 1), (5, 99), (95, 1), (95, 99)]):
+        asked = targets.requested(adapter.metadata.metrics, quality, 50, f"{name}=p{own}")
+        single = embed_quality(adapter, asked)
+        assert torch.equal(swept.cond[number], single.cond[0])
+        assert (batched[number] - drawn(quickstart, single, 1)[0]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (("1, 99", "", "topik_nr"), "rows of a sweep: Unknown metric 'topik_nr'.*Did you mean topiq_nr"),
+        (("1, 99", "", "piqe"), "piqe is not among the metrics here, which are quality, aesthetics, strength, quickst"),
+        (("1, 99", "2, 3", "quality", "quality"), "rows of the sweep move nothing: rows and columns are both"),
+        (("1, 99", "2", "quality", "quickstart_iqa"), "rows .* move nothing: the other axis sets the only metric"),
+        (("0.5, inf", "", "strength"), "cannot be read; write strengths such as"),
+    ],
+)
+def test_a_sweep_that_would_change_nothing_is_refused(adapter, inputs, message):
+    with pytest.raises(ValueError, match=message):
+        sweep.IQAQualitySweep.execute(adapter, latent(1), *inputs)
+
+
+def test_an_axis_without_a_metric_is_refused(adapter):
+    metadata = dataclasses.replace(adapter.metadata, metrics=adapter.metadata.metrics[:1])
+    with pytest.raises(ValueError, match="columns .* move nothing: the adapter has no metric of aesthetics"):
+        sweep.IQAQualitySweep.execute(dataclasses.replace(adapter, metadata=metadata), latent(1), "1", "2, 3")
