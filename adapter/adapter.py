@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -33,6 +34,7 @@ class Adapter(Shared):
         projection: encoded quality input -> ``[N, T, D]``, float32.
         layers: per cross-attention layer, in checkpoint order (input blocks, output blocks, middle block).
         mapped: the file in which the layers' weights lie; None where they are in memory.
+        file: from which it was read; None where it was made in memory.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Adapter(Shared):
     projection: QualityProjection
     layers: tuple[LayerWeights, ...]
     mapped: FileState | None = None
+    file: Path | None = None
 
     @property
     def tokens(self) -> int:

@@ -61,7 +61,8 @@ def load_adapter(path: str | Path, bare: Metadata | None = None) -> Adapter:
         metadata = _described(header[HEADER_KEY], inputs, len(layers), name)
     else:
         metadata = _describe(bare, inputs, name)
-    return Adapter(name, metadata, _projection(weights, path), layers, file if is_large else None)
+    mapped = file if is_large else None
+    return Adapter(name, metadata, _projection(weights, path), layers, mapped, path)
 
 
 def save_adapter(adapter: Adapter, path: str | Path, dtype: torch.dtype | None = None) -> None:

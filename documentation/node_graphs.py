@@ -228,7 +228,7 @@ SCENES = (
             "adapter": node("IQAAdapterLoader", adapter_name=OWN_ADAPTER, metrics=""),
             "sweep": node(
                 "IQAQualitySweep", iqa_adapter=["adapter", 0], latent=["base", 3],
-                rows="1, 10, 20, 30, 35, 40, 50, 75, 99", columns="",
+                rows="1, 20, 35, 50, 99", columns="",
             ),
             "apply": applied("sweep"),
             "metric": METRIC,

@@ -1,6 +1,7 @@
 """The pack's ComfyUI nodes, one file per step of the graph."""
 
 from .apply import IQAAdapterApply
+from .calibrate import IQACalibrate
 from .compare import IQACompare
 from .conditioning import IQAConditioningQuality, IQAQualityEmbed
 from .distort import IQADistortImages
@@ -44,6 +45,7 @@ NODES = [
     IQAQualitySweep,
     IQAImageGrid,
     IQAResponseCurve,
+    IQACalibrate,
     IQACompare,
     IQAScoreDataset,
     IQAAdapterTrain,

@@ -9,9 +9,10 @@ from ..adapter.guider import with_quality
 from ..adapter.tokens import QualityTokens, embed_negated, embed_quality
 from ..iqa_models import catalogue
 from ..iqa_models.scoring import Scores
+from ..quality.calibration import Calibration
 from ..quality.statistics import MetricStatistics
-from ..quality.targets import requested, sliders
-from .schema import IQAAdapterType, IQAEmbedsType, IQAScoresType, advanced, schema
+from ..quality.targets import measured_targets, requested, sliders
+from .schema import IQAAdapterType, IQACalibrationType, IQAEmbedsType, IQAScoresType, advanced, schema
 
 NEGATIVES = ["zero", "negated", "percentile"]
 
@@ -53,7 +54,8 @@ class IQAQualityEmbed(io.ComfyNode):
                         multiline=True,
                         placeholder="topiq_nr=0.78, laion_aes=p95, hyperiqa=+1.5z",
                         tooltip="Single metrics, over the sliders: metric=0.78 is a raw value, metric=p95 a "
-                        "percentile (0 to 100, higher is better), metric=+1.5z standard deviations from the mean.",
+                        "percentile (0 to 100, higher is better), metric=+1.5z standard deviations from the mean. With "
+                        "a calibration, metric=measured 0.7 is what the pictures shall have in the mean.",
                     )
                 ),
                 IQAScoresType.Input(
@@ -83,6 +85,12 @@ class IQAQualityEmbed(io.ComfyNode):
                         "0 to 100, for example 1.",
                     )
                 ),
+                IQACalibrationType.Input(
+                    "calibration",
+                    optional=True,
+                    tooltip="From Calibrate Adapter, for targets such as topiq_nr=measured 0.7. It holds for its base "
+                    "model and strength.",
+                ),
             ],
             outputs=[
                 IQAEmbedsType.Output(display_name="iqa_embeds", tooltip="For Apply IQA-Adapter."),
@@ -100,13 +108,17 @@ class IQAQualityEmbed(io.ComfyNode):
         match_scores: Scores | None = None,
         negative: str = "zero",
         negative_strength: float = 0.5,
+        calibration: Calibration | None = None,
     ) -> io.NodeOutput:
         metrics = adapter_metrics(iqa_adapter)
+        if calibration is not None:
+            _check_calibration(calibration, iqa_adapter, targets)
         match, resize = (None, "") if match_scores is None else (match_scores.by_metric(), match_scores.resize)
-        request = requested(metrics, quality, aesthetics, targets, match, resize, catalogue.names())
+        request = requested(metrics, quality, aesthetics, targets, match, resize, catalogue.names(), calibration)
         tokens, versus = _embed(iqa_adapter, metrics, request, negative, negative_strength)
         rows = [", ".join(map(MetricStatistics.describe, metrics, row)) for row in request.tolist()]
-        return io.NodeOutput(tokens, "\n".join(rows) + f"\nnegative: {versus}")
+        said = [calibration.in_words(value, name) for name, value in measured_targets(targets)] if calibration else []
+        return io.NodeOutput(tokens, "\n".join([*rows, f"negative: {versus}", *said]))
 
 
 class IQAConditioningQuality(io.ComfyNode):
@@ -163,3 +175,18 @@ def _embed(
         versus = request.new_tensor([sliders(metrics, strength, strength)])
         return embed_quality(adapter, request, versus), f"percentile {strength:g}"
     return embed_quality(adapter, request), "zero"
+
+
+def _check_calibration(calibration: Calibration, adapter: Adapter, targets: str) -> None:
+    """
+    Raises:
+        ValueError: it is of another adapter, or nothing asks for it.
+    """
+    if calibration.adapter != adapter.digest:
+        raise ValueError(f"The calibration is of another adapter than {adapter.name}; calibrate this one.")
+    if not measured_targets(targets):
+        moved = calibration.responses[0].metric
+        raise ValueError(
+            f"The calibration does nothing: no target is measured. Write one, for example `{moved}=measured 0.7`, or "
+            "disconnect it."
+        )

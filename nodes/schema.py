@@ -21,6 +21,7 @@ IQAModelType = io.Custom("IQA_MODEL")  # iqa_models.loading.IQAModel
 IQAScoresType = io.Custom("IQA_SCORES")  # iqa_models.scoring.Scores
 IQAFeaturesType = io.Custom("IQA_FEATURES")  # iqa_models.features.Features
 IQARecordType = io.Custom("IQA_GUIDANCE_RECORD")  # guidance.record.Record
+IQACalibrationType = io.Custom("IQA_CALIBRATION")  # quality.calibration.Calibration
 IQAEmbedsType = io.Custom("IQA_EMBEDS")  # adapter.tokens.QualityTokens
 
 _SCHEMA_FIELDS = {field.name for field in dataclasses.fields(io.Schema)}

@@ -10,9 +10,13 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from .calibration import Calibration
 from .names import unknown_metric
 from .resize import differ, in_words
 from .statistics import MetricStatistics
+
+NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
+MEASURED = rf"([^=\s]+)\s*=\s*measured\s*({NUMBER})"
 
 
 def sliders(metrics: Sequence[MetricStatistics], quality: float, aesthetics: float) -> list[float]:
@@ -28,6 +32,7 @@ def requested(
     match: Mapping[str, Sequence[float]] | None = None,
     match_resize: str = "",
     known: Collection[str] = (),
+    calibration: Calibration | None = None,
 ) -> Tensor:
     """Standardised quality input of an adapter.
 
@@ -38,6 +43,7 @@ def requested(
         match: raw scores per image by metric name, for example measured on reference pictures.
         match_resize: how those pictures were scaled, see :mod:`.resize`.
         known: names of all metrics that exist, to suggest one for a name that does not.
+        calibration: of the adapter, for targets that are to be measured.
 
     Returns:
         ``[N, metrics]`` float32; N = 1, or the number of images in ``match``.
@@ -46,7 +52,7 @@ def requested(
         ValueError: unknown metric, value out of range or unreadable; no common metric with ``match``, or one whose
             training set was scaled in another way than the pictures to match.
     """
-    overrides = parse_targets(metrics, targets, known)
+    overrides = parse_targets(metrics, targets, known, calibration)
     columns: dict[str, list[float]] = {name: [z] for name, z in overrides.items()}
     if match is not None:
         columns = _matched(metrics, match, match_resize) | columns
@@ -87,25 +93,55 @@ def _matched(
     return {metric.name: [metric.z_score(raw) for raw in match[metric.name]] for metric in shared}
 
 
-def parse_targets(metrics: Sequence[MetricStatistics], text: str, known: Collection[str] = ()) -> dict[str, float]:
-    """z-scores by metric name from ``topiq_nr=0.78, laion_aes=p95, hyperiqa=+1.5z``.
+def parse_targets(
+    metrics: Sequence[MetricStatistics],
+    text: str,
+    known: Collection[str] = (),
+    calibration: Calibration | None = None,
+) -> dict[str, float]:
+    """z-scores by metric name from ``topiq_nr=0.78, laion_aes=p95, hyperiqa=+1.5z, musiq=measured 70``.
 
-    A bare number is a raw value, ``p`` a percentile (better than so many per cent), ``z`` a z-score. Commas, semicolons
-    or new lines separate entries.
+    A bare number is a raw value, ``p`` a percentile (better than so many per cent), ``z`` a z-score, ``measured`` what
+    the pictures shall have in the mean, of any metric of the calibration. Commas, semicolons or new lines separate
+    entries. What sets a metric by name wins over a measured target that moves several.
 
     Raises:
-        ValueError: an entry cannot be read, or names a metric the adapter was not trained on (the nearest is named).
+        ValueError: an entry cannot be read, names a metric the adapter was not trained on (the nearest is named), or
+            is out of the calibration's reach.
     """
     by_name = {metric.name: metric for metric in metrics}
-    number = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
-    parsed = {}
-    for entry in filter(None, (part.strip() for part in re.split(r"[,;\n]", text))):
-        match = re.fullmatch(rf"([^=\s]+)\s*=\s*(p?)({number})(z?)", entry, re.IGNORECASE)
+    parsed: dict[str, float] = {}
+    measured = measured_targets(text)
+    if measured and calibration is None:
+        raise ValueError(
+            f"The target {measured[0][0]}=measured {measured[0][1]:g} needs a calibration; connect Calibrate Adapter."
+        )
+    if len(measured) > 1:
+        raise ValueError("One target can be measured, since a calibration has one request to choose; leave out others.")
+    if measured and calibration is not None:
+        parsed |= calibration.requests(measured[0][1], measured[0][0], metrics)
+    for entry in filter(lambda entry: not _measured(entry), _entries(text)):
+        match = re.fullmatch(rf"([^=\s]+)\s*=\s*(p?)({NUMBER})(z?)", entry, re.IGNORECASE)
         if not match or (match[2] and match[4]):
-            raise ValueError(f"Target {entry!r} cannot be read; write metric=0.78, metric=p95 or metric=+1.5z.")
+            raise ValueError(
+                f"Target {entry!r} cannot be read; write metric=0.78, metric=p95, metric=+1.5z or metric=measured 0.7."
+            )
         name, is_percentile, value, is_z = match[1], match[2], float(match[3]), match[4]
         if name not in by_name:
             raise ValueError(unknown_metric(name, by_name, known))
         metric = by_name[name]
         parsed[name] = value if is_z else metric.z_at(value) if is_percentile else metric.z_score(value)
     return parsed
+
+
+def measured_targets(text: str) -> list[tuple[str, float]]:
+    """Metric and value of the entries that ask for a measured one."""
+    return [(match[1], float(match[2])) for match in map(_measured, _entries(text)) if match]
+
+
+def _measured(entry: str) -> re.Match | None:
+    return re.fullmatch(MEASURED, entry, re.IGNORECASE)
+
+
+def _entries(text: str) -> list[str]:
+    return [part.strip() for part in re.split(r"[,;\n]", text) if part.strip()]

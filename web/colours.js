@@ -9,6 +9,7 @@ export const COLOURS = {
   IQA_SCORES: "#7fb950",
   IQA_FEATURES: "#e06c75",
   IQA_GUIDANCE_RECORD: "#d48fb0",
+  IQA_CALIBRATION: "#b08968",
 };
 
 const GREY = "#aaaaaa";
