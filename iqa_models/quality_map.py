@@ -1,8 +1,13 @@
-"""Where a picture is bad: an IQA model judges windows, and every pixel gets the mean of the windows that hold it."""
+"""Where a picture is bad: IQA models judge windows, and every pixel gets the mean of the windows that hold it.
+
+What one model does not see another may: quickstart_iqa finds blur, compression and noise of single pixels, but takes
+coarse grain for texture, which the formula ``noise`` finds. Several models together give the product of their goodness.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
 
 LEAST_WINDOW, PARTS, WIDEST, STEPS = 64, 8, 3 / 8, 16  # of automatic windows, see :func:`window_and_stride`
 MOST_WINDOWS = 10_000  # in a picture
+LEAST_GOODNESS = 0.01  # so that a model that finds all windows worst does not silence the others
 SMOOTHING, ITERATIONS = 2.0, 60  # weight of total variation, in standard deviations of the scores
 
 
@@ -28,8 +34,9 @@ class QualityMap:
     """Scores of a picture's parts.
 
     Attributes:
-        scores: ``[H, W]`` raw, the mean over the windows that hold a pixel.
-        regions: ``[H, W]`` raw, the same of scores that were smoothed within regions, for masks.
+        scores: ``[H, W]``, the mean over the windows that hold a pixel: raw, or of several models the product of
+            their goodness, 0 worst to 1 best.
+        regions: ``[H, W]``, the same of scores that were smoothed within regions, for masks.
         higher_is_better: direction of both.
     """
 
@@ -51,28 +58,47 @@ class QualityMap:
 
 
 def quality_map(
-    model: IQAModel, image: Tensor, window: int, stride: int, progress: comfy.utils.ProgressBar | None = None
+    model: IQAModel,
+    image: Tensor,
+    window: int,
+    stride: int,
+    progress: comfy.utils.ProgressBar | None = None,
+    others: Sequence[IQAModel] = (),
 ) -> QualityMap:
     """Judge the windows of a picture.
 
     Args:
         image: ``[height, width, channels]``, 0...1, that passed :func:`window_and_stride`.
         window, stride: side of a window and distance of two neighbours, in pixels; the last ones touch the border.
-        progress: advances by one per window.
+        progress: advances by one per window and model.
+        others: further models that :func:`check_together` has passed.
 
     Raises:
-        ValueError: the model has no answer for any window.
+        ValueError: a model has no answer for any window.
         comfy.model_management.InterruptProcessingException: the user cancelled; asked before every batch.
     """
     tops, lefts = (_starts(side, window, stride) for side in image.shape[:2])
     windows = [image[top : top + window, left : left + window] for top, left in product(tops, lefts)]  # views
-    scores = run_in_batches(model, windows, model.patcher.model, progress=progress).flatten()
-    if scores.isnan().all():
-        raise ValueError(f"{model.entry.name} has no answer for any part of the picture; use another metric.")
-    grid = scores.nan_to_num(scores.nanmean().item()).view(len(tops), len(lefts))
+    judged = [_judged(each, windows, progress).view(len(tops), len(lefts)) for each in (model, *others)]
+    entries = [each.entry for each in (model, *others)]
+    grid = _together(judged, entries) if others else judged[0]
     smooth = without_variation(grid, SMOOTHING * grid.std(correction=0).item())
     averaged = _averaged(torch.stack([grid, smooth]), tops, lefts, window, image.shape[:2])
-    return QualityMap(averaged[0], averaged[1], model.entry.higher_is_better)
+    return QualityMap(averaged[0], averaged[1], bool(others) or model.entry.higher_is_better)
+
+
+def check_together(entries: Sequence[Entry]) -> None:
+    """Refuse models that cannot judge together.
+
+    Raises:
+        ValueError: one is given twice, or has no range on which its scores could be placed.
+    """
+    names = [entry.name for entry in entries]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Every metric can be given once only, but these are {', '.join(names)}.")
+    unbounded = [entry.name for entry in entries if not math.isfinite(entry.maximum - entry.minimum)]
+    if len(entries) > 1 and unbounded:
+        raise ValueError(f"{unbounded[0]} has no best and worst score, so others cannot join it; leave it out.")
 
 
 def window_count(height: int, width: int, window: int, stride: int) -> int:
@@ -115,6 +141,23 @@ def window_and_stride(images: Tensor, entry: Entry, window: int = 0, stride: int
             f"{MOST_WINDOWS}; make it more, or set it to 0."
         )
     return chosen, step
+
+
+def _judged(model: IQAModel, windows: Sequence[Tensor], progress: comfy.utils.ProgressBar | None) -> Tensor:
+    """Raw scores ``[windows]``; those without an answer have the mean of the others."""
+    scores = run_in_batches(model, windows, model.patcher.model, progress=progress).flatten()
+    if scores.isnan().all():
+        raise ValueError(f"{model.entry.name} has no answer for any part of the picture; use another metric.")
+    return scores.nan_to_num(scores.nanmean().item())
+
+
+def _together(judged: Sequence[Tensor], entries: Sequence[Entry]) -> Tensor:
+    """Product of the places of raw scores on their metrics' ranges, each 0 worst to 1 best."""
+    total = torch.ones_like(judged[0])
+    for scores, entry in zip(judged, entries, strict=True):
+        place = (scores - entry.minimum) / (entry.maximum - entry.minimum)
+        total *= (place if entry.higher_is_better else 1 - place).clamp(LEAST_GOODNESS, 1)
+    return total
 
 
 def without_variation(grid: Tensor, weight: float) -> Tensor:

@@ -10,9 +10,9 @@ from torch import Tensor
 from ..figures.heat_map import heat_map
 from ..iqa_models.batches import model_input
 from ..iqa_models.loading import IQAModel
-from ..iqa_models.quality_map import QualityMap, quality_map, window_and_stride, window_count
+from ..iqa_models.quality_map import QualityMap, check_together, quality_map, window_and_stride, window_count
 from ..quality.resize import AS_IS
-from .schema import IQAModelType, advanced, schema
+from .schema import IQAModelType, advanced, further_metrics, schema
 
 SHARE, THRESHOLD = "share", "threshold"
 
@@ -57,7 +57,8 @@ class IQAQualityMap(io.ComfyNode):
                     max=1000.0,
                     step=0.01,
                     round=0.0001,
-                    tooltip="Raw score of the metric; worse parts are in the mask. Acts where select is threshold.",
+                    tooltip="Raw score of the metric, or goodness of several (0 to 1); worse parts are in the mask. "
+                    "Acts where select is threshold.",
                 ),
                 advanced(
                     io.Int.Input(
@@ -81,6 +82,11 @@ class IQAQualityMap(io.ComfyNode):
                         "sixteenth of the shorter side.",
                     )
                 ),
+                *further_metrics(
+                    "model",
+                    "A further metric, which sees what the others do not, such as noise: the goodness of all of them, "
+                    "each 0 to 1 on its range, is multiplied.",
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -103,14 +109,22 @@ class IQAQualityMap(io.ComfyNode):
         threshold: float = 0.5,
         window: int = 0,
         stride: int = 0,
+        model_2: IQAModel | None = None,
+        model_3: IQAModel | None = None,
+        model_4: IQAModel | None = None,
     ) -> io.NodeOutput:
-        window, stride = window_and_stride(images, iqa_model.entry, window, stride)
-        progress = comfy.utils.ProgressBar(len(images) * window_count(*images.shape[1:3], window, stride))
-        maps = [quality_map(iqa_model, image, window, stride, progress) for image in images]
+        others = [model for model in (model_2, model_3, model_4) if model is not None]
+        entries = [model.entry for model in (iqa_model, *others)]
+        check_together(entries)
+        window, stride = window_and_stride(images, max(entries, key=lambda entry: entry.minimum_side), window, stride)
+        windows = window_count(*images.shape[1:3], window, stride)
+        progress = comfy.utils.ProgressBar(len(images) * windows * len(entries))
+        maps = [quality_map(iqa_model, image, window, stride, progress, others) for image in images]
         masks = [found.worst_share(share) if select == SHARE else found.worse_than(threshold) for found in maps]
-        shown = _heat_maps(images, maps, masks, iqa_model.entry.name)
+        name = " x ".join(entry.name for entry in entries)
+        shown = _heat_maps(images, maps, masks, name)
         lines = [_summary(number, *pair) for number, pair in enumerate(zip(maps, masks, strict=True), 1)]
-        summary = "\n".join([f"{iqa_model.entry.name}, windows of {window} pixels every {stride}", *lines])
+        summary = "\n".join([f"{name}, windows of {window} pixels every {stride}", *lines])
         return io.NodeOutput(
             shown, torch.stack(masks), summary, ui=ui.PreviewImage(shown, cls=cls).as_dict() | {"text": [summary]}
         )

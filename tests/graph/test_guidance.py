@@ -190,8 +190,9 @@ def test_four_metrics_and_the_record_in_nodes(quickstart, iqa_model):
 
 def test_metrics_without_gradient_and_empty_ranges_are_refused(quickstart, iqa_model, guided):
     model, _, vae = quickstart
-    with pytest.raises(ValueError, match="entropy has no gradient.*learned metric"):
-        apply_gradient_guidance(model, vae, load_iqa_model("entropy"), 1.0)
+    for name in ("entropy", "noise"):
+        with pytest.raises(ValueError, match=f"{name} has no gradient.*learned metric"):
+            apply_gradient_guidance(model, vae, load_iqa_model(name), 1.0)
     with pytest.raises(ValueError, match="must lie below"):
         guided(1.0, start_percent=0.5, end_percent=0.5)
     with pytest.raises(ValueError, match="mask is empty"):

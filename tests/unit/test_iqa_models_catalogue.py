@@ -28,7 +28,7 @@ def test_all_metrics_of_single_pictures_are_there():
     of_pyiqa = {name for name, config in DEFAULT_CONFIGS.items() if config.get("metric_mode") == "NR"}
     of_later_versions = {name for name in catalogue.names() if catalogue.find(name).since} - of_pyiqa
     assert set(catalogue.names()) == (of_pyiqa - OF_DISTRIBUTIONS) | OWN | of_later_versions
-    assert {"colourfulness", "entropy", "quickstart_iqa"} == OWN
+    assert {"colourfulness", "entropy", "noise", "quickstart_iqa"} == OWN
 
 
 def test_directions_and_ranges_are_pyiqas():
@@ -114,7 +114,9 @@ def test_smallest_picture_of_a_formula(name, folder):
 
 def test_the_list_of_metrics_begins_with_what_needs_no_download():
     groups = choice.groups()
-    assert [entry.name for entry in groups["no download"]] == ["entropy", "piqe", "quickstart_iqa", "colourfulness"]
+    assert [entry.name for entry in groups["no download"]] == [
+        "entropy", "noise", "piqe", "quickstart_iqa", "colourfulness",
+    ]  # fmt: skip
     assert [entry.name for entry in groups["recommended"]][:1] == ["topiq_nr"]
     for entries in groups.values():
         assert [entry.aesthetic for entry in entries] == sorted(entry.aesthetic for entry in entries)

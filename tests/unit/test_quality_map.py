@@ -4,6 +4,7 @@ import comfy.model_management
 import pytest
 import torch
 
+from iqa_adapter.evaluation import quality_map as evaluated
 from iqa_adapter.figures.heat_map import COLOURS, coloured, heat_map
 from iqa_adapter.iqa_models import quality_map as maps
 from iqa_adapter.iqa_models.loading import load_iqa_model
@@ -49,6 +50,59 @@ def test_the_degraded_half_is_found(photos, metric):
         picture = torch.where(truth, blurred, image).movedim(0, -1)[None]
         mask = run(picture, model, share=0.5).args[1][0] > 0
         assert (mask & truth).sum() / (mask | truth).sum() >= 0.8, position
+
+
+def test_metrics_together_find_what_one_of_them_does_not_see(photos):
+    """Coarse grain; ``python -m benchmarks.quality_map`` measures all kinds on many pictures."""
+    found = []
+    for names in (("quickstart_iqa",), evaluated.METRICS):
+        models = [load_iqa_model(name) for name in names]
+        inputs = {f"model_{number}": model for number, model in enumerate(models[1:], 2)}
+        overlaps = []
+        for position, photo in enumerate(photos):
+            image = evaluated.with_bad_half(photo, "white_noise", 0.6, position, position).movedim(0, -1)[None]
+            result = IQAQualityMap.execute(image, models[0], share=0.5, stride=32, **inputs)
+            overlaps.append(evaluated.overlap(result.args[1][0] > 0, evaluated.half(position, SIDE)))
+        found.append(sum(overlaps) / len(overlaps))
+    assert found[0] < 0.5 and found[1] > found[0] + 0.2, found
+    assert result.args[2].startswith("quickstart_iqa x piqe x noise, windows of 64 pixels every 32")
+
+
+def test_goodness_of_several_is_the_product_of_their_places(photos, entropy, piqe):
+    image = photos[0].movedim(0, -1)
+    single = [maps.quality_map(model, image, 256, 256).scores[0, 0].item() for model in (entropy, piqe)]
+    both = maps.quality_map(entropy, image, 256, 256, others=[piqe])
+    expected = max(0.01, single[0] / 8) * max(0.01, 1 - single[1] / 100)
+    assert both.higher_is_better and both.scores[0, 0].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_metrics_that_cannot_judge_together_are_refused(photos, entropy):
+    pictures = photos.movedim(1, -1)
+    with pytest.raises(ValueError, match="colourfulness has no best and worst score, so others cannot join it"):
+        IQAQualityMap.execute(pictures, entropy, model_2=load_iqa_model("colourfulness"))
+    with pytest.raises(ValueError, match="Every metric can be given once only"):
+        IQAQualityMap.execute(pictures, entropy, model_3=entropy)
+
+
+@pytest.mark.parametrize("grain", [1, 2, 4])
+def test_noise_is_seen_at_every_grain_and_not_in_blur_or_flat_pictures(photos, grain):
+    noise = load_iqa_model("noise").patcher.model
+    generator = torch.Generator().manual_seed(0)
+    fine = torch.randn(4, 3, SIDE // grain, SIDE // grain, generator=generator)
+    noisy = (photos + 0.1 * fine.repeat_interleave(grain, 2).repeat_interleave(grain, 3)).clamp(0, 1)
+    assert (noise(noisy) > noise(photos) + 15).all()
+    assert (noise(distort(photos, "gaussian_blur", 0.5)) < noise(photos)).all()
+    assert noise(torch.full((1, 3, 8, 8), 0.5)).item() == 0
+    white = 0.5 + 12 / 255 / (0.299**2 + 0.587**2 + 0.114**2) ** 0.5 * torch.randn(1, 3, 256, 256, generator=generator)
+    assert noise(white).item() == pytest.approx(50, abs=1.5), "12 grey levels"
+
+
+def test_the_bad_half_is_better_when_it_is_drawn_anew():
+    """Where the map says so, at quality 99; the benchmark prints it for many scenes."""
+    inpainting = evaluated.Inpainting()
+    made = inpainting.mend(0, "noisy")
+    assert made.after > made.before + 0.05, (made.before, made.after)
+    assert (made.drawn - made.bad)[:, ~made.masked].abs().max() < 0.02, "what is not in the mask stays"
 
 
 def test_every_pixel_gets_the_mean_of_its_windows(entropy):
