@@ -4,6 +4,7 @@ from .apply import IQAAdapterApply
 from .calibrate import IQACalibrate
 from .compare import IQACompare
 from .conditioning import IQAConditioningQuality, IQAQualityEmbed
+from .cull import IQACullFolder
 from .distort import IQADistortImages
 from .features import IQALoadFeatures, IQASaveFeatures
 from .guidance import IQAGradientGuidance, IQAGuidanceRecord
@@ -11,6 +12,7 @@ from .loaders import IQAAdapterLoader, IQAModelLoader
 from .quality_map import IQAQualityMap
 from .quickstart import IQAQuickstartModel, IQAQuickstartPicture
 from .reference import IQAMixFeatures, IQAReferenceEmbed, IQAReferenceFeatures
+from .schedule import IQAQualitySchedule
 from .score_dataset import IQAScoreDataset
 from .scoring import IQAScoreImages, IQASelectBest
 from .search import IQASearch
@@ -25,10 +27,12 @@ NODES = [
     IQAAdapterLoader,
     IQAQualityEmbed,
     IQAConditioningQuality,
+    IQAQualitySchedule,
     IQAAdapterApply,
     IQAModelLoader,
     IQAScoreImages,
     IQASelectBest,
+    IQACullFolder,
     IQAQualityMap,
     IQADistortImages,
     IQAReferenceFeatures,

@@ -11,6 +11,8 @@ const SCORES = "IQAScoreImages";
 const TEXTS = [
   "IQAAdapterLoader",
   "IQAAdapterTrain",
+  "IQACalibrate",
+  "IQACullFolder",
   "IQAQuality",
   "IQAQualityFromPicture",
   "IQAQualityMap",

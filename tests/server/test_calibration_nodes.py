@@ -1,4 +1,4 @@
-"""Sweep and calibration in graphs on the real server, inside ComfyUI's inference mode."""
+"""Sweep, calibration, schedule and culling in graphs on the real server, inside ComfyUI's inference mode."""
 
 import copy
 
@@ -75,3 +75,30 @@ def test_a_sweep_is_calibrated_kept_and_asked_for(server, file):
     assert "is out of reach" in error and "\n" not in error.strip()
     error = server.error_of(graph(MODELS, CALIBRATE, EMBED, calibrate={"strength": 2.0}))
     assert "There is no calibration of quality at strength 2" in error
+
+
+def test_a_schedule_is_sampled_frame_by_frame(server, file):
+    schedule = {"class_type": "IQAQualitySchedule",
+                "inputs": {"iqa_adapter": ["adapter", 0], "keyframes": "0: 1, 3: 99", "frames": 0, "between": "linear",
+                           "latent": ["base", 3]}}  # fmt: skip
+    frames = graph(MODELS, {"schedule": schedule}, DRAW,
+                   apply={"iqa_embeds": ["schedule", 0]}, sample={"latent_image": ["base", 3]})  # fmt: skip
+    (scores,) = server.outputs_of(frames)["score"]["scores"]
+    assert scores["quickstart_iqa"][-1] > scores["quickstart_iqa"][0] + 0.1
+    error = server.error_of(graph(frames, schedule={"frames": 7}))
+    assert "frames says 7, but the latent has 4" in error
+
+
+def test_a_folder_is_culled(server):
+    cull = {
+        "pictures": {"class_type": "IQAQuickstartTrainingPictures",
+                     "inputs": {"count": 10, "clean": 0.3, "variant": 0}},
+        "metric": MODELS["metric"],
+        "cull": {"class_type": "IQACullFolder",
+                 "inputs": {"pictures": ["pictures", 0], "iqa_model": ["metric", 0], "keep": "best share", "share": 0.3,
+                            "count": 1, "threshold": 0.5, "action": "copy", "protocol": "64", "name": "best"}},
+    }  # fmt: skip
+    output = server.outputs_of(cull)["cull"]
+    assert output["text"][0].startswith("3 of 10 pictures are kept") and output["images"]
+    folder = server.log.parent / "iqa_culled" / "best_00001"
+    assert len(list(folder.glob("*.png"))) == len(list(folder.glob("*.txt"))) == 3 and (folder / "scores.csv").is_file()
