@@ -6,6 +6,7 @@ from workflow_runs import Run, changed, graph_of, quality, roughness, run
 
 BLURRED = {"distortion": "gaussian_blur", "severity": 0.6}
 CLEAN = {"distortion": "clean", "severity": 0.0}
+CALIBRATED = ("Draw_the_sweep", "Draw_with_other_seeds")  # samplers of quickstart_calibrate
 
 
 @pytest.mark.parametrize("name", ["sd15_quality_sliders", "sdxl_quality_sliders"])
@@ -76,3 +77,32 @@ def test_the_map_finds_the_blurred_part_which_is_redrawn(server):
 def test_guidance_and_adapter_raise_the_score(server):
     ((neither, guided, adapted),) = run(server, "gradient_guidance").result("Score Images", "scores")[0].values()
     assert guided > neither and adapted > neither
+
+
+def test_what_is_asked_for_by_its_measured_value_is_measured(server):
+    """Few pictures and steps: what is asked for is met roughly, and a higher value gives better pictures."""
+    few = {"Quality_Sweep": {"rows": "1, 30, 40, 45, 99"}, **{title: {"steps": 6} for title in CALIBRATED}}
+    measured = []
+    for asked in (0.6, 0.9):
+        target = {"targets": f"quickstart_iqa=measured {asked}"}
+        graph = changed(graph_of("quickstart_calibrate"), Ask_for_a_measured_quality=target, **few)
+        done = Run(server, graph)
+        scores = done.result("Score the result", "scores")[0]["quickstart_iqa"]
+        measured.append(sum(scores) / len(scores))
+        assert f"measured quickstart_iqa {asked}" in done.result("What was asked for", "text")[0]
+    assert measured == pytest.approx([0.6, 0.9], abs=0.2) and measured[1] > measured[0] + 0.1, measured
+
+
+def test_quality_rises_over_the_frames(server):
+    done = Run(server, changed(graph_of("quickstart_quality_schedule"), KSampler={"steps": 8}))
+    scores = done.result("Score Images", "scores")[0]["quickstart_iqa"]
+    assert sum(scores[-3:]) > sum(scores[:3]) + 0.5, scores
+    assert done.result("Response Curve", "text")[0].count(" %: ") >= 9
+
+
+def test_the_best_of_a_folder_are_copied(server):
+    done = run(server, "cull_folder")
+    assert done.result("Cull Folder", "text")[0].startswith("12 of 40 pictures are kept")
+    assert done.pictures("Save the contact sheet").std() > 0.1
+    folder = server.log.parent / "iqa_culled"
+    assert len(list(max(folder.iterdir()).glob("*.png"))) == 12
