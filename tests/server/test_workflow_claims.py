@@ -1,5 +1,7 @@
 """Workflows for checkpoints do what they claim, measured where the quickstart draws."""
 
+import re
+
 import pytest
 import torch
 from workflow_runs import Run, changed, graph_of, quality, roughness, run
@@ -76,3 +78,19 @@ def test_the_map_finds_the_blurred_part_which_is_redrawn(server):
 def test_guidance_and_adapter_raise_the_score(server):
     ((neither, guided, adapted),) = run(server, "gradient_guidance").result("Score Images", "scores")[0].values()
     assert guided > neither and adapted > neither
+
+
+def test_the_search_finds_a_better_picture_than_the_first_seed(server):
+    done = run(server, "quickstart_search_best")
+    ((first, best),) = done.result("Score Images", "scores")[0].values()
+    assert best > first
+    (said,) = done.result("Search Best Pictures", "text")
+    assert said.startswith("best of N: 12 noises of 12 steps, 144 evaluations") and "piqe, which was set aside" in said
+
+
+def test_it_draws_until_4_are_good_and_no_longer(server):
+    done = run(server, "quickstart_until_4_are_good")
+    (scores,) = done.result("Score Images", "scores")[0].values()
+    assert len(scores) == 4 and min(scores) >= 0.95
+    (said,) = done.result("Search Best Pictures", "text")
+    assert 4 < int(re.search(r"(\d+) noises", said)[1]) < 32 and "4 of 4 reach quickstart_iqa=0.95" in said
