@@ -94,3 +94,10 @@ def test_it_draws_until_4_are_good_and_no_longer(server):
     assert len(scores) == 4 and min(scores) >= 0.95
     (said,) = done.result("Search Best Pictures", "text")
     assert 4 < int(re.search(r"(\d+) noises", said)[1]) < 32 and "4 of 4 reach quickstart_iqa=0.95" in said
+
+
+def test_the_drawings_are_as_good_as_the_pictures_to_match(server):
+    (scores,) = run(server, "quickstart_match_picture").result("Scores of all", "scores")[0].values()
+    wanted, drawn = scores[:3], scores[3:]
+    assert wanted == sorted(wanted, reverse=True) and drawn == sorted(drawn, reverse=True), scores
+    assert max(abs(a - b) for a, b in zip(wanted, drawn, strict=True)) < 0.25, scores
