@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import comfy.samplers
 from torch import Tensor
+from tqdm import tqdm
 
 from iqa_adapter.guidance.guiders import guider_of
 from iqa_adapter.iqa_models.loading import load_iqa_model
@@ -41,3 +46,34 @@ class Quickstart:
     def scores(self, latents: Tensor) -> Tensor:
         """Raw scores of latents, ``[pictures, 2]``: of the searched metric and of the one set aside."""
         return score_images([self.searched, self.aside], self.vae.decode(latents).clamp(0, 1)).values
+
+
+def each_pair(pairs: int, measure: Callable[[int], dict], keep: Path | None, settings: dict) -> list[dict]:
+    """What ``measure`` finds of every pair.
+
+    Args:
+        measure: gets the number of a pair; what it returns can be written as JSON.
+        keep: JSON lines that a run appends to, so that one that was ended goes on; None keeps nothing. They know
+            nothing of changed code: begin another file after such a change.
+        settings: of the run; lines of others are left alone.
+    """
+    known = {} if keep is None else _known(keep, settings)
+    for pair in tqdm([pair for pair in range(pairs) if pair not in known], unit="pair"):
+        known[pair] = measure(pair)
+        if keep is not None:
+            with keep.open("a", encoding="utf-8") as file:  # the new line comes first: it ends one left half
+                file.write("\n" + json.dumps({"settings": settings, "pair": pair, "found": known[pair]}))
+    return [known[pair] for pair in range(pairs)]
+
+
+def _known(keep: Path, settings: dict) -> dict[int, dict]:
+    """What earlier runs found, by pair."""
+    known = {}
+    for text in keep.read_text(encoding="utf-8").splitlines() if keep.is_file() else ():
+        try:
+            line = json.loads(text)
+        except ValueError:  # empty, or half written when its run was killed
+            continue
+        if line["settings"] == settings:
+            known[line["pair"]] = line["found"]
+    return known

@@ -1,5 +1,7 @@
 """Workflows for checkpoints do what they claim, measured where the quickstart draws."""
 
+import re
+
 import pytest
 import torch
 from workflow_runs import Run, changed, graph_of, quality, roughness, run
@@ -106,3 +108,26 @@ def test_the_best_of_a_folder_are_copied(server):
     assert done.pictures("Save the contact sheet").std() > 0.1
     folder = server.log.parent / "iqa_culled"
     assert len(list(max(folder.iterdir()).glob("*.png"))) == 12
+
+
+def test_the_search_finds_a_better_picture_than_the_first_seed(server):
+    done = run(server, "quickstart_search_best")
+    ((first, best),) = done.result("Score Images", "scores")[0].values()
+    assert best > first
+    (said,) = done.result("Search Best Pictures", "text")
+    assert said.startswith("best of N: 12 noises of 12 steps, 144 evaluations") and "piqe, which was set aside" in said
+
+
+def test_it_draws_until_4_are_good_and_no_longer(server):
+    done = run(server, "quickstart_until_4_are_good")
+    (scores,) = done.result("Score Images", "scores")[0].values()
+    assert len(scores) == 4 and min(scores) >= 0.95
+    (said,) = done.result("Search Best Pictures", "text")
+    assert 4 < int(re.search(r"(\d+) noises", said)[1]) < 32 and "4 of 4 reach quickstart_iqa=0.95" in said
+
+
+def test_the_drawings_are_as_good_as_the_pictures_to_match(server):
+    (scores,) = run(server, "quickstart_match_picture").result("Scores of all", "scores")[0].values()
+    wanted, drawn = scores[:3], scores[3:]
+    assert wanted == sorted(wanted, reverse=True) and drawn == sorted(drawn, reverse=True), scores
+    assert max(abs(a - b) for a, b in zip(wanted, drawn, strict=True)) < 0.25, scores

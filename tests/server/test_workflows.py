@@ -16,6 +16,7 @@ NAMES = sorted(path.stem for path in (FOLDER / "api").glob("*.json"))
 RESULT = {  # what shows the workflow's result, and the key of the result in what ComfyUI notes
     "gradient_guidance": ("Save the grid", "images"),
     "quality_aesthetics_grid": ("Save the grid", "images"),
+    "quickstart_match_picture": ("Save the grid", "images"),
     "quickstart_quality_sweep": ("Save the grid", "images"),
     "quickstart_reference_transfer": ("Before and After", "b_images"),
     "reference_quality_onto_edit": ("Before and After", "b_images"),
