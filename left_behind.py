@@ -19,7 +19,11 @@ from pathlib import Path
 
 NAME = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # of all of them
 OWN = re.compile(r"\..+\.([0-9a-f]{8})-([0-9]+)\.[a-z0-9_]{8}\.part")  # with whose they are; version 0.1.0 did not say
+MANY, PAUSE = 256, 60  # a folder of so many entries is looked through by a process once in so many seconds
 AGE = 24 * 3600  # seconds since the last write, after which that of another machine is one of a killed process
+
+
+_next_look: dict[str, float] = {}  # of large folders
 
 
 def new_temporary(path: Path) -> Path:
@@ -35,15 +39,23 @@ def new_temporary(path: Path) -> Path:
 def remove_left_behind(folder: Path) -> None:
     """Remove what killed processes left in a folder: those of this machine at once, of others a day later.
 
+    Nothing is done for a large folder that this process has just looked through, so that thousands of small files can
+    be written into one.
+
     Raises:
         OSError: it cannot be listed.
     """
+    if time.monotonic() < _next_look.get(os.fspath(folder), 0.0):
+        return
+    count = 0
     with os.scandir(folder) as entries:
-        for entry in entries:
+        for count, entry in enumerate(entries, 1):  # noqa: B007  is asked for below
             if NAME.fullmatch(entry.name):
                 with contextlib.suppress(OSError):  # another process was quicker
                     if _is_dead(entry.name) or time.time() - entry.stat(follow_symlinks=False).st_mtime > AGE:
                         remove(Path(entry))
+    if count >= MANY:
+        _next_look[os.fspath(folder)] = time.monotonic() + PAUSE
 
 
 def remove(temporary: Path) -> None:

@@ -1,6 +1,6 @@
 """Small photos on disk; as a script, one process that scores them.
 
-Usage: ``training_pictures.py PHOTOS TABLE [slow]``
+Usage: ``training_pictures.py PHOTOS TABLE [stopping]``
 """
 
 import sys
@@ -28,16 +28,20 @@ def write(folder: Path, count: int) -> Path:
     return folder
 
 
-class Slow:
-    """Time enough to be killed."""
+class Stopping:
+    """Stands still in the middle of a shard, once the table has two, until the process is killed."""
+
+    def __init__(self, table: Path):
+        self.table = table
 
     def update(self, count: int) -> None:
-        time.sleep(0.1)
+        while len(list(self.table.glob("[0-9]*.parquet"))) >= 2:
+            time.sleep(60)
 
 
 if __name__ == "__main__":
-    photos, table, *slow = sys.argv[1:]
+    photos, table, *stopping = sys.argv[1:]
     models = [load_iqa_model(name) for name in ("piqe", "entropy")]
     found = find_pictures(photos)
-    options = {"progress": lambda total: Slow()} if slow else {}
+    options = {"progress": lambda total: Stopping(Path(table))} if stopping else {}
     score_dataset(found, Scorer(models, "as is"), table, shard_size=2, **options)

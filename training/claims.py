@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import threading
 import time
@@ -19,6 +20,8 @@ from pathlib import Path
 
 BEAT, SILENCE = 2.0, 20.0  # seconds
 LOCK, DONE = ".lock", ".done"
+NUMBER = re.compile("[1-9][0-9]{0,8}")  # of a process
+LONGEST = 1000  # bytes that are read of a claim
 
 
 class Claim:
@@ -61,29 +64,31 @@ class Claim:
 
     @property
     def holder(self) -> str:
-        """Machine and number of the process that holds it."""
+        """Machine and number of the process that holds it, as a stranger's file may say it."""
         host, number, *_ = [*(self._read() or "").split(), "", ""]
         return f"process {number} on {host}"
 
     def beat(self, number: int) -> None:
         """Say that the holder is alive."""
-        with contextlib.suppress(OSError):
-            if self.is_mine():
-                self.path.write_text(f"{self._token} {number}")
+        with contextlib.suppress(OSError), self.path.open("r+b") as file:
+            token = self._token.encode()
+            if file.read(len(token)) == token:  # which stays as it is, so that whoever reads meanwhile finds it
+                file.seek(len(token))
+                file.write(_count(number))
 
     def _make(self) -> bool:
         try:
             handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
             return False
-        with os.fdopen(handle, "w") as file:
-            file.write(f"{self._token} 0")
+        with os.fdopen(handle, "wb") as file:
+            file.write(self._token.encode() + _count(0))
         _Heart.keep(self)
         return True
 
     def _read(self) -> str | None:
         try:
-            return self.path.read_text(errors="replace")
+            return _content(self.path)
         except FileNotFoundError:
             return None
 
@@ -94,7 +99,7 @@ class Claim:
             os.rename(self.path, away)
         except FileNotFoundError:
             return True
-        is_dead = away.read_text(errors="replace") == said
+        is_dead = _content(away) == said
         if not is_dead:  # another process took the place of the dead one just before
             with contextlib.suppress(OSError):
                 os.link(away, self.path)
@@ -131,8 +136,10 @@ class Work:
                 try:
                     if not self._mark(number).exists():
                         yield number, claim.is_mine
-                        self._mark(number).touch()
                         has_worked = True
+                        if not claim.is_mine():  # whoever took it does it, or leaves it again
+                            continue
+                        self._mark(number).touch()
                 finally:
                     claim.release()
                 del claims[number]
@@ -180,6 +187,16 @@ class _Heart(threading.Thread):
                     return
 
 
+def _count(number: int) -> bytes:
+    """Of one length, so that a larger one takes the place of a smaller one."""
+    return b" %012d" % number
+
+
+def _content(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(LONGEST).decode(errors="replace")
+
+
 def _where() -> str:
     """Start of this machine and its numbering of processes; empty where they are not known."""
     try:
@@ -192,7 +209,7 @@ def _where() -> str:
 def _is_gone(said: str) -> bool:
     """Whether the holder was a process of this machine that is there no longer."""
     _, number, where, *_ = [*said.split(), "", "", ""]
-    if where in ("", "-") or where != _where() or not number.isdigit():
+    if where in ("", "-") or where != _where() or not NUMBER.fullmatch(number):
         return False
     try:
         os.kill(int(number), 0)

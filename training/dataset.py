@@ -284,4 +284,4 @@ def _with_scores(matched: Matched, table: ScoredTable, settings: DataSettings) -
         "%d of %d pictures have no score (NaN) in the table %s and are left out, %s among them.",
         len(absent), count, table.folder, matched.pictures[int(absent[0])].key,
     )  # fmt: skip
-    return matched.take(np.flatnonzero(is_there))
+    return matched.keep(np.flatnonzero(is_there))

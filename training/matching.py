@@ -36,9 +36,9 @@ class Matched:
     notes: list[str]
     seen: Seen | None
 
-    def take(self, numbers: np.ndarray) -> Matched:
-        """Some of them."""
-        seen = None if self.seen is None else self.seen.take(numbers)
+    def keep(self, numbers: np.ndarray) -> Matched:
+        """Some of them, whose numbers ascend, in the memory of all of them, which are lost."""
+        seen = None if self.seen is None else self.seen.keep(numbers)
         return replace(self, pictures=take(self.pictures, numbers), rows=self.rows[numbers], seen=seen)
 
     def check(self, table: ScoredTable) -> None:
@@ -69,7 +69,7 @@ def match(pictures: Sequence[Picture], table: ScoredTable, known: Callable[[], M
     seen: list[Seen] = []
 
     def look() -> tuple[np.ndarray, list[str], list[str]]:
-        found = compare(pictures, table.rows.keys, table.rows.seen.read(), known())
+        found = compare(pictures, table.rows.keys, table.rows.seen, known())
         rows = found.rows
         replaced = np.array(found.replaced, np.int64)
         is_in_shard = in_shards(take(pictures, replaced)) >= 0
@@ -90,7 +90,7 @@ def match(pictures: Sequence[Picture], table: ScoredTable, known: Callable[[], M
         raise ValueError(f"None of the {count} pictures with a caption could be scored; see {listed}.")
     if len(chosen) < of_table:
         logging.info("%d of %d scored pictures have a caption and are used.", len(chosen), of_table)
-    return Matched(pictures, rows, replaced, notes, seen[0] if seen else None).take(chosen)
+    return Matched(pictures, rows, replaced, notes, seen[0] if seen else None).keep(chosen)
 
 
 def _about_shards(changed: Sequence[Picture], table: ScoredTable) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from .digests import Digests
 
 THREADS = 8  # reading and hashing let other threads run
 AT_ONCE = 10_000  # pictures that wait for a thread
+Column = TypeVar("Column")
 SEEN = {"bytes": int, "offset": int, "time": int, "digest": str}  # columns of a table
 
 
@@ -67,6 +69,14 @@ class Seen:
     def take(self, numbers: np.ndarray) -> Seen:
         """Some of them."""
         return Seen(self.places[numbers], self.digests.take(numbers))
+
+    def keep(self, numbers: np.ndarray) -> Seen:
+        """Some of them, whose numbers ascend, in the memory of all of them, which are lost."""
+        for array in (self.places, self.digests.values) if len(numbers) < len(self) else ():
+            for start in range(0, len(numbers), AT_ONCE):
+                part = numbers[start : start + AT_ONCE]
+                array[start : start + len(part)] = array[part]
+        return Seen(self.places[: len(numbers)], Digests(self.digests.values[: len(numbers)]))
 
     def columns(self) -> dict[str, object]:
         """By name, see ``SEEN``."""
@@ -123,43 +133,76 @@ def compare(
 ) -> Comparison:
     """Find the row of each picture.
 
-    Rows that do not remember their picture are taken to be of the one with their key.
+    Rows that do not remember their picture are taken to be of the one with their key. What rows remember is looked at
+    a block at a time, in which it is stored.
 
     Args:
-        keys, seen: of the rows.
+        keys, seen: of the rows; in memory, or stored, see :mod:`.stored`.
         known: digests of an earlier time by key of the picture, see :class:`.pictures_record.PicturesRecord`.
 
     Raises:
         OSError: a picture is not there.
     """
-    now = Seen(places(pictures), Digests.unknown(len(pictures)))
     here, there = hashes(keys_of(pictures)), hashes(blocks(keys))
     of_key = first_places(here, there)
-    rows = of_key.copy()
-    by_key = np.flatnonzero(rows >= 0).astype(np.int32)
-    is_trusted = np.ones(len(by_key), bool)
-    for part in range(3):  # bytes, offset, time
-        is_trusted &= seen.places[rows[by_key], part] == now.places[by_key, part]
-    is_trusted |= ~seen.digests.known[rows[by_key]]
-    trusted = by_key[is_trusted]
-    now.digests.values[trusted] = seen.digests.values[rows[trusted]]
-    _look(pictures, by_key[~is_trusted].tolist(), now, known or {})
-    is_other = (now.digests.values[by_key] != seen.digests.values[rows[by_key]]).any(1)
-    replaced = by_key[is_other]
-    rows[replaced] = -1
-    renamed = _find_renamed(pictures, rows, now, seen, known or {})
-    is_used = np.zeros(len(there), bool)
-    is_used[rows[rows >= 0]] = True
+    now = Seen(places(pictures), Digests.unknown(len(pictures)))
+    rows, free, replaced = of_key.copy(), _Free(), []
+    start, has_unknown, is_used = 0, False, np.zeros(len(there), bool)
+    for part in blocks(seen):
+        end = start + len(part)
+        numbers = np.flatnonzero((of_key >= start) & (of_key < end)).astype(np.int32)
+        is_other = _are_others(pictures, numbers, part, of_key[numbers] - start, now, known or {})
+        rows[numbers[is_other]] = -1
+        replaced += numbers[is_other].tolist()
+        is_used[of_key[numbers[~is_other]]] = True
+        free.add(start, part, ~is_used[start:end])
+        has_unknown |= not part.digests.known.all()
+        start = end
+    renamed = _find_renamed(pictures, rows, now, free, known or {})
+    is_used[rows[renamed]] = True
     unused = np.flatnonzero(~is_used)
     gone = unused[first_places(there[unused], here) < 0]
-    replaced = replaced[rows[replaced] < 0]
-    has_unknown = not seen.digests.known.all()
-    return Comparison(rows, of_key, now, renamed, replaced.tolist(), gone.tolist(), has_unknown)
+    replaced = sorted(number for number in replaced if rows[number] < 0)
+    return Comparison(rows, of_key, now, renamed, replaced, gone.tolist(), has_unknown)
 
 
-def blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """A sequence, or the parts in which it is stored."""
-    return texts.blocks() if hasattr(texts, "blocks") else iter([texts])
+class _Free:
+    """Rows that have no picture.
+
+    Attributes:
+        rows: their numbers by digest.
+        sizes: bytes of their pictures.
+    """
+
+    def __init__(self):
+        self.rows: dict[str, int] = {}
+        self.sizes: set[int] = set()
+
+    def add(self, start: int, part: Seen, is_free: np.ndarray) -> None:
+        """Those of a block that begins at ``start``."""
+        for row in np.flatnonzero(is_free & part.digests.known).tolist():
+            self.rows[part.digests[row]] = start + row
+            self.sizes.add(int(part.places[row, 0]))
+
+
+def _are_others(
+    pictures: Sequence[Picture], numbers: np.ndarray, then: Seen, rows: np.ndarray, now: Seen, known: Mapping
+) -> np.ndarray:
+    """Whether pictures are others than rows remember; fills in their digests.
+
+    Args:
+        numbers, rows: of the pictures, and of each its row in ``then``.
+    """
+    is_trusted = (then.places[rows] == now.places[numbers]).all(1) | ~then.digests.known[rows]
+    trusted = numbers[is_trusted]
+    now.digests.values[trusted] = then.digests.values[rows[is_trusted]]
+    _look(pictures, numbers[~is_trusted].tolist(), now, known)
+    return (now.digests.values[numbers] != then.digests.values[rows]).any(1)
+
+
+def blocks(column: Column) -> Iterator[Column]:
+    """A column of a table, or the parts in which it is stored."""
+    return column.blocks() if hasattr(column, "blocks") else iter([column])
 
 
 def hashes(parts: Iterable[Sequence[str]]) -> np.ndarray:
@@ -179,21 +222,18 @@ def first_places(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _find_renamed(
-    pictures: Sequence[Picture], rows: np.ndarray, now: Seen, seen: Seen, known: Mapping[str, Sequence]
+    pictures: Sequence[Picture], rows: np.ndarray, now: Seen, free: _Free, known: Mapping[str, Sequence]
 ) -> list[int]:
     """Give rows without a picture to pictures without a row that have the same bytes."""
-    is_free = seen.digests.known.copy()
-    is_free[rows[rows >= 0]] = False
-    free = {seen.digests[row]: row for row in np.flatnonzero(is_free).tolist()}
-    if not free:
+    if not free.rows:
         return []
-    sizes = {int(seen.places[row, 0]) for row in free.values()}
     waiting = np.flatnonzero(rows < 0).tolist()
-    likely = [number for number in waiting if int(now.places[number, 0]) in sizes or _is_parquet(pictures[number].file)]
+    likely = [number for number in waiting
+              if int(now.places[number, 0]) in free.sizes or _is_parquet(pictures[number].file)]  # fmt: skip
     _look(pictures, [number for number in likely if not now.digests[number]], now, known)
-    found = [number for number in waiting if now.digests[number] in free]
+    found = [number for number in waiting if now.digests[number] in free.rows]
     for number in found:
-        rows[number] = free[now.digests[number]]
+        rows[number] = free.rows[now.digests[number]]
     return found
 
 

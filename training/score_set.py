@@ -227,9 +227,9 @@ def _claim(claim: Claim, folder: Path) -> None:
     while not claim.take():
         if time.monotonic() - begin > SILENCE + BEAT:
             raise ValueError(
-                f"Another scoring writes into {folder} ({claim.holder}, see {SCORING} there). Wait for its end, stop "
-                "it, or choose another name; to score on several machines, start them together with accelerate launch "
-                "or torchrun."
+                f"Another scoring writes into {folder} ({files.shown(claim.holder)}, see {SCORING} there). Wait for "
+                "its end, stop it, or choose another name; to score on several machines, start them together with "
+                "accelerate launch or torchrun."
             )
         time.sleep(BEAT / 4)
 

@@ -65,6 +65,14 @@ class StoredSeen:
     def digests(self) -> Digests:
         return self.read().digests
 
+    def blocks(self) -> Iterator[Seen]:
+        """Those of a shard at a time.
+
+        Raises:
+            WrongFile: one is damaged.
+        """
+        return map(seen_in, self._paths, self._counts)
+
     def read(self) -> Seen:
         """All of them.
 
@@ -73,9 +81,8 @@ class StoredSeen:
         """
         places, digests = np.empty((len(self), 3), np.int64), Digests.unknown(len(self))
         start = 0
-        for path, count in zip(self._paths, self._counts, strict=True):
-            part, start = slice(start, start + count), start + count
-            known = seen_in(path, count)
+        for known in self.blocks():
+            part, start = slice(start, start + len(known)), start + len(known)
             places[part], digests.values[part] = known.places, known.digests.values
         return Seen(places, digests)
 

@@ -77,6 +77,37 @@ def test_a_holder_that_slept_too_long_knows(tmp_path):
     assert path.read_text().startswith("elsewhere")
 
 
+def test_a_holder_that_beats_has_its_claim_all_the_while(tmp_path):
+    """Whoever reads between two beats, or within one, finds it."""
+    claim, is_over = Claim(tmp_path / "a.lock"), threading.Event()
+    assert claim.take()
+
+    def beat():
+        number = 0
+        while not is_over.is_set():
+            claim.beat(number := number + 1)
+
+    beating = threading.Thread(target=beat)
+    beating.start()
+    try:
+        assert all(claim.is_mine() for _ in range(3000))
+    finally:
+        is_over.set()
+        beating.join()
+    claim.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_whose_claim_was_lost_is_not_done(tmp_path):
+    work, numbers = claims.Work(tmp_path, [0]).parts(), []
+    number, may_write = next(work)
+    assert may_write()
+    write_as_another_machine(tmp_path / "000000.lock")  # which took it while this process slept, and then died
+    assert not may_write()
+    numbers += [part for part, _ in work]
+    assert number == 0 and numbers == [0] and [path.name for path in tmp_path.iterdir()] == ["000000.done"]
+
+
 WORKER = """
 import importlib.util, os, sys, time
 spec = importlib.util.spec_from_file_location("claims", sys.argv[1])

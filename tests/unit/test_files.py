@@ -53,6 +53,21 @@ def test_failing_and_cancelled_writers_leave_nothing(tmp_path):
     assert path.read_bytes() == b"old" and [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_large_folder_is_looked_through_once_in_a_while(tmp_path, monkeypatch):
+    looked, scandir = [], os.scandir
+    monkeypatch.setattr(left_behind.os, "scandir", lambda path: looked.append(path) or scandir(path))
+    for number in range(left_behind.MANY + 50):
+        files.write_text(tmp_path / f"{number}.txt", "a")
+    assert left_behind.MANY <= looked.count(tmp_path) <= left_behind.MANY + 1
+    dead = tmp_path / re.sub("-[0-9]+", "-4194399", left_behind.new_temporary(tmp_path / "a.txt").name)
+    dead.mkdir()
+    files.write_text(tmp_path / "a.txt", "a")
+    assert dead.is_dir()
+    monkeypatch.setattr(left_behind.time, "monotonic", lambda now=time.monotonic: now() + left_behind.PAUSE)
+    files.write_text(tmp_path / "a.txt", "a")
+    assert not dead.exists() or sys.platform == "win32"
+
+
 def test_a_place_that_cannot_be_written_to(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match="below could not be written .* choose a folder that can be written to"):
