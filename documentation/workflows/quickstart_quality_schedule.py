@@ -31,7 +31,7 @@ judge = Node("IQAModelLoader", metric="quickstart_iqa")
 scores = Node("IQAScoreImages", iqa_model=judge["iqa_model"], images=drawn["IMAGE"], protocol="64").sized(340, 320)
 curve = Node("IQAResponseCurve", iqa_scores=scores["iqa_scores"], requested=schedule["requested"]).sized(340, 400)
 grid = Node(
-    "IQAImageGrid", images=drawn["IMAGE"], labels=schedule["labels"], columns=9, iqa_scores=scores["iqa_scores"]
+    "IQAImageGrid", images=drawn["IMAGE"], labels=schedule["labels"], columns=3, iqa_scores=scores["iqa_scores"]
 )
 save = Node("SaveImage", "Save the frames", images=grid["IMAGE"], filename_prefix="quickstart_quality_schedule")
 
@@ -39,7 +39,7 @@ WORKFLOW = Workflow(
     Group(
         "1  Frames",
         [
-            Note("Press **Run**: nothing is downloaded. A video model gives its own frames.", "Step 1"),
+            Note("Press **Run**: nothing is downloaded. AnimateDiff gives frames of its own.", "Step 1"),
             scene.sized(340, 400),
         ],
         [model.sized(340, 200), encoded, frames],
@@ -55,6 +55,6 @@ WORKFLOW = Workflow(
     ),
     Group("3  Draw", [prompt.sized(340, 110), negative.sized(340, 90)], [sampler, drawn]),
     Group("4  Measure", [judge, scores, curve]),
-    Group("5  Compare", [grid, save.sized(960, 360)]),
+    Group("5  Compare", [grid, save.sized(520, 620)]),
     thumbnail=(Shot("Save the frames"),),
 )
