@@ -71,7 +71,7 @@ def main() -> None:
         print(a_third(curves, options.budget), "\n")
         print(overhead(quickstart))
     if options.write:
-        write_json(NUMBERS, numbers(curves, steps, options.metric, options.aside))
+        write_json(NUMBERS, numbers(curves, steps, quickstart))
         print(f"\n{NUMBERS}; python iqa.py docs draws it")
 
 
@@ -202,12 +202,13 @@ def overhead(quickstart: Quickstart) -> str:
     return table([f"{OVERHEAD_OF} pictures", "ms", "beside samplings", "beside those decoded and scored"], rows)
 
 
-def numbers(curves: Curves, steps: int, metric: str, aside: str) -> dict:
+def numbers(curves: Curves, steps: int, quickstart: Quickstart) -> dict:
     """What the plot of the documentation is drawn from: mean, standard error and the mean of the metric set aside."""
     return {
         "pairs": len(curves[BEST_OF][1]),
-        "metric": metric,
-        "aside": aside,
+        "metric": quickstart.searched.entry.name,
+        "aside": quickstart.aside.entry.name,
+        "aside is better": "higher" if quickstart.aside.entry.higher_is_better else "lower",
         "curves": {
             name: [[count * steps, *(round(value, 4) for value in mean(values))] for count, values in curve.items()]
             for name, curve in curves.items()

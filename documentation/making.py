@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 
 from ..figures.grid import write_png
-from . import quality_grid, quality_strip, reference_strip, registry
+from . import quality_grid, quality_strip, reference_strip, registry, search_plot
 from .digests import IMAGES, keep_digests
 from .picture import Models
 
-PICTURES = (quality_strip.PICTURE, reference_strip.PICTURE, quality_grid.PICTURE, registry.BANNER, registry.ICON)
+PICTURES = (
+    quality_strip.PICTURE,
+    reference_strip.PICTURE,
+    quality_grid.PICTURE,
+    search_plot.PICTURE,
+    registry.BANNER,
+    registry.ICON,
+)
 LARGEST = 4 * 10**6  # bytes of all together
 
 
