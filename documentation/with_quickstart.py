@@ -21,9 +21,10 @@ def with_quickstart(
 ) -> dict:
     """A copy of a graph in API format in which the quickstart draws and judges.
 
-    *Load Checkpoint* becomes *Quickstart Model*, whose latent replaces empty ones, *Load Image* a scene that it could
-    have drawn; adapters, IQA models, prompts that it does not understand, the sampler's settings and sizes become those
-    of the quickstart. A graph without *Load Checkpoint* stays as it is.
+    *Load Checkpoint* or *Load Diffusion Model* becomes *Quickstart Model*, which replaces loaders of text encoders and
+    VAEs, too, and whose latent replaces empty ones; *Load Image* becomes a scene that it could have drawn; adapters,
+    IQA models, prompts that it does not understand, the sampler's settings and sizes become those of the quickstart. A
+    graph without such a loader stays as it is.
 
     Args:
         graph: nodes by number.
@@ -34,8 +35,8 @@ def with_quickstart(
         ValueError: no node has one of these titles.
     """
     made = copy.deepcopy(dict(graph))
-    draws = any(node["class_type"] == "CheckpointLoaderSimple" for node in made.values())
-    for number, node in made.items() if draws else ():
+    draws = any(node["class_type"] in LOADERS for node in made.values())
+    for number, node in list(made.items()) if draws else ():
         replace = RULES.get(node["class_type"])
         if replace is not None:
             replace(made, number, node)
@@ -76,12 +77,37 @@ def _model(_graph: dict, _number: str, node: dict) -> None:
 
 def _latent(graph: dict, number: str, node: dict) -> None:
     """The latent comes from the model; the empty one stays without effect."""
-    model = next(each for each, found in graph.items() if found["class_type"] in MODELS)
+    model = _from_model(graph, number, 3)
+    graph[model]["inputs"]["batch_size"] = node["inputs"]["batch_size"]
+
+
+def _text_encoder(graph: dict, number: str, _node: dict) -> None:
+    _from_model(graph, number, 1)
+    del graph[number]
+
+
+def _vae(graph: dict, number: str, _node: dict) -> None:
+    _from_model(graph, number, 2)
+    del graph[number]
+
+
+def _from_model(graph: dict, number: str, output: int) -> str:
+    """Whoever takes the first output of a node gets one of the model instead; the model's number."""
+    model = _number_of_model(graph)
     for other in graph.values():
         for name, value in other["inputs"].items():
             if value == [number, 0]:
-                other["inputs"][name] = [model, 3]
-    graph[model]["inputs"]["batch_size"] = node["inputs"]["batch_size"]
+                other["inputs"][name] = [model, output]
+    return model
+
+
+def _number_of_model(graph: dict) -> str:
+    return next(number for number, node in graph.items() if node["class_type"] in (*LOADERS, "IQAQuickstartModel"))
+
+
+def _no_negative(graph: dict, _number: str, node: dict) -> None:
+    """An empty prompt, for the quickstart samples above cfg 1."""
+    node.update(class_type="CLIPTextEncode", inputs={"text": "", "clip": [_number_of_model(graph), 1]})
 
 
 def _picture(_graph: dict, _number: str, node: dict) -> None:
@@ -121,6 +147,10 @@ def _scoring(_graph: dict, _number: str, node: dict) -> None:
     node["inputs"]["protocol"] = str(SIZE)
 
 
+def _search(_graph: dict, _number: str, node: dict) -> None:
+    node["inputs"].update(protocol=str(SIZE), cfg=SAMPLING["cfg"])
+
+
 def _sampling(_graph: dict, _number: str, node: dict) -> None:
     node["inputs"].update({name: value for name, value in SAMPLING.items() if name in node["inputs"]})
 
@@ -129,10 +159,16 @@ def _size(_graph: dict, _number: str, node: dict) -> None:
     node["inputs"].update(width=SIZE, height=SIZE)
 
 
-MODELS = ("CheckpointLoaderSimple", "IQAQuickstartModel")
+LOADERS = ("CheckpointLoaderSimple", "UNETLoader")
 RULES = {
     "CheckpointLoaderSimple": _model,
+    "UNETLoader": _model,
+    "CLIPLoader": _text_encoder,
+    "DualCLIPLoader": _text_encoder,
+    "VAELoader": _vae,
+    "ConditioningZeroOut": _no_negative,
     "EmptyLatentImage": _latent,
+    "EmptySD3LatentImage": _latent,
     "LoadImage": _picture,
     "CLIPTextEncode": _prompt,
     "IQAAdapterLoader": _adapter,
@@ -144,6 +180,8 @@ RULES = {
     "IQAReferenceFeatures": _scoring,
     "KSampler": _sampling,
     "KSamplerAdvanced": _sampling,
+    "KSamplerSelect": _sampling,
+    "IQASearch": _search,
     "BasicScheduler": _sampling,
     "CFGGuider": _sampling,
     "ImageScale": _size,

@@ -53,7 +53,7 @@ class Output:
 class Node:
     """A node; its inputs are values or outputs of other nodes."""
 
-    def __init__(self, type: str, title: str = "", **inputs):
+    def __init__(self, type: str, title: str = "", /, **inputs):
         self.type, self.title, self.inputs = type, title, inputs
         self.width, self.height = LEAST_WIDTH, 0
         self.models: list[dict[str, str]] = []

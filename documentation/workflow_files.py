@@ -117,6 +117,5 @@ def _thumbnail(client, workflow: Workflow, graph: dict) -> bytes:
     outputs = client.outputs_of(made, timeout=1200)  # seconds: of two trainings, too
     numbers = {node["_meta"]["title"]: number for number, node in made.items()}
     pictures = [outputs[numbers[shot.title]][shot.key][shot.number] for shot in workflow.thumbnail]
-    files = [client.get(f"/view?filename={each['filename']}&type={each['type']}&subfolder={each['subfolder']}")
-             for each in pictures]  # fmt: skip
+    files = [client.picture(each) for each in pictures]
     return thumbnail([Image.open(io.BytesIO(file)) for file in files], [shot.caption for shot in workflow.thumbnail])

@@ -11,8 +11,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from ..figures.grid import stacked, write_png
+import torch
+
+from ..figures.grid import labelled_grid, stacked, write_png
 from ..pictures.picture import UnreadablePicture, read_picture
+from ..pictures.pixels import decode
 from .rendering import SIZE
 from .world import unknown_words
 
@@ -78,11 +81,23 @@ class Demo:
         prepare(graph)
         if prompt:
             graph["Prompt"]["inputs"]["text"] = prompt
+        graph.nodes["seen"] = {"class_type": "PreviewImage", "inputs": {"images": [graph.id_of("Reference"), 0]}}
         outputs = self.client.outputs_of(graph.nodes)
-        (scores,) = outputs[graph.id_of("Score Images")]["scores"]
-        ((reference, _, edited, *drawn),) = scores.values()  # in the order of the workflow's grid
+
+        def scores(title: str) -> list[float]:
+            (by_metric,) = outputs[graph.id_of(title)]["scores"]
+            return by_metric["quickstart_iqa"]
+
+        (reference,), (edited,) = scores("Score of the reference"), scores("Score of the edit")
+        drawn = scores("Scores of the drawings")
         print(f"{name:<14}{reference:>10.2f}{edited:>9.2f}{sum(drawn) / len(drawn):>8.2f}", flush=True)
-        return self._keep(outputs[graph.id_of("Save the grid")], f"reference_{name}.png")
+        compared = outputs[graph.id_of("Before and After")]
+        edit = outputs["seen"]["images"] + compared["a_images"] + compared["b_images"]
+        pictures = torch.cat([decode(self.client.picture(each))[None] for each in edit])
+        strip = labelled_grid(pictures, [f"reference {reference:.2f}", "picture", f"edited {edited:.2f}"], columns=3)
+        path = self._keep(outputs[graph.id_of("Save the grid")], f"reference_{name}.png")
+        write_png(path, stacked([strip, read_picture(path)[None]]))
+        return path
 
     def _keep(self, output: dict, name: str) -> Path:
         (image,) = output["images"]

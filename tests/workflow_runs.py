@@ -32,16 +32,18 @@ class Run:
         """``[N, H, W, 3]`` in 0…1."""
         read = []
         for each in self.result(title, key):
-            place = f"/view?filename={each['filename']}&type={each['type']}&subfolder={each['subfolder']}"
-            picture = Image.open(io.BytesIO(self.server.get(place))).convert("RGB")
+            picture = Image.open(io.BytesIO(self.server.picture(each))).convert("RGB")
             read.append(torch.from_numpy(np.asarray(picture, np.float32) / 255))
         return torch.stack(read)
 
 
 def graph_of(name: str) -> dict:
     workflow = described(name)
-    graph = json.loads((FOLDER / "api" / f"{name}.json").read_text())
-    return with_quickstart(graph, workflow.quickstart, workflow.blurred_below)
+    return with_quickstart(saved_graph(name), workflow.quickstart, workflow.blurred_below)
+
+
+def saved_graph(name: str) -> dict:
+    return json.loads((FOLDER / "api" / f"{name}.json").read_text())
 
 
 def changed(graph: dict, **changes) -> dict:

@@ -1,12 +1,53 @@
 """Checkpoints that everyone has, with what every workflow puts behind them."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 from ..workflow import Node, Output
 
 SD15_SIZE, SDXL_SIZE = 512, 1024  # pixels
 SD15_ADAPTER, SD15_REFERENCE_ADAPTER = "my_adapter.safetensors", "my_reference_adapter.safetensors"
 SDXL_ADAPTER, SDXL_METRICS = "topiq_laion.safetensors", "topiq_nr, laion_aes"
 HUGGING_FACE = "https://huggingface.co"
+BOAT = "a fishing boat in a harbour at dawn, photograph"
 NEGATIVE = "text, watermark"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What draws a picture, as nodes.
+
+    Attributes:
+        loaders: from top to bottom; the first gives the model.
+        vae: the node that gives it.
+        written: nodes of the prompt, from top to bottom.
+        texts: of these, those that give prompt and negative prompt.
+        latent: the empty one.
+        sampling: what its KSampler has otherwise than those of checkpoints.
+    """
+
+    loaders: list[Node]
+    vae: Node
+    written: list[Node]
+    texts: tuple[Node, Node]
+    latent: Node
+    sampling: Mapping = field(default_factory=dict)
+
+    @property
+    def model(self) -> Output:
+        return self.loaders[0]["MODEL"]
+
+    def sampled(self, title: str, model: Output) -> Node:
+        """A KSampler with a model that may be another than the loaded one."""
+        return sampled(title, model, self.texts, self.latent["LATENT"], **self.sampling)
+
+
+def drawing(checkpoint: Node, size: int) -> Drawing:
+    """Of a boat, with a checkpoint, at a size in pixels."""
+    texts = prompts(checkpoint, BOAT)
+    return Drawing([checkpoint], checkpoint, list(texts), texts, empty(size))
 
 
 def sd15() -> Node:
@@ -65,6 +106,6 @@ def decoded(sampler: Node, checkpoint: Node) -> Node:
     return Node("VAEDecode", samples=sampler["LATENT"], vae=checkpoint["VAE"])
 
 
-def compared(before: Node, after: Node) -> Node:
+def compared(before: Node, after: Node, title: str = "") -> Node:
     """Before and after, to drag the edge between them."""
-    return Node("IQACompare", before=before["IMAGE"], after=after["IMAGE"]).sized(480, 520)
+    return Node("IQACompare", title, before=before["IMAGE"], after=after["IMAGE"]).sized(480, 520)

@@ -1,14 +1,14 @@
-"""The two workflows of the quality sliders: one for SD1.5, one for SDXL."""
+"""Workflows that draw a picture twice: with an adapter, and beside it without."""
 
 from ..workflow import Group, Node, Note, Shot, Workflow
-from ._checkpoints import compared, decoded, empty, prompts, sampled
+from ._checkpoints import Drawing, compared, decoded, photo
 
 
-def sliders(checkpoint: Node, size: int, adapter: str, metrics: str, about: str, prefix: str, shown: dict) -> Workflow:
+def sliders(drawing: Drawing, adapter: str, metrics: str, about: str, prefix: str, shown: dict) -> Workflow:
     """A picture at the quality asked for, beside the one without the adapter.
 
     Args:
-        size: of the picture, in pixels.
+        drawing: model and prompt.
         adapter: its file.
         metrics: that the file does not say.
         about: where to get the adapter, in words.
@@ -17,7 +17,7 @@ def sliders(checkpoint: Node, size: int, adapter: str, metrics: str, about: str,
     """
     quality = Node(
         "IQAQuality",
-        model=checkpoint["MODEL"],
+        model=drawing.model,
         adapter_name=adapter,
         preset="custom",
         quality=99.0,
@@ -25,20 +25,51 @@ def sliders(checkpoint: Node, size: int, adapter: str, metrics: str, about: str,
         strength=1.0,
         metrics=metrics,
     )
-    texts = prompts(checkpoint, "a fishing boat in a harbour at dawn, photograph")
-    latent = empty(size)
-    plain = sampled("Without the adapter", checkpoint["MODEL"], texts, latent["LATENT"])
-    asked = sampled("At the quality asked for", quality["MODEL"], texts, latent["LATENT"])
-    before, after = decoded(plain, checkpoint), decoded(asked, checkpoint)
+    first = Group(
+        "1  Model and quality",
+        [Note(about, "Step 1"), *drawing.loaders],
+        [quality],
+        [Note("Drag the point, press **Run**: 99 % is best, 1 % looks damaged.", "Step 2")],
+    )
+    caption = f"quality {shown['quality']:g} %"
+    return _beside_plain(
+        drawing, first, quality, "At the quality asked for", prefix, caption, {"Quality (simple)": shown}
+    )
+
+
+def transfer(drawing: Drawing, adapter: str, about: str, prefix: str) -> Workflow:
+    """A picture with the quality of a photo, beside the one without the adapter; as :func:`sliders`."""
+    reference = photo("Reference")
+    quality = Node(
+        "IQAQualityFromPicture",
+        model=drawing.model,
+        image=reference["IMAGE"],
+        adapter_name=adapter,
+        strength=1.0,
+    )
+    first = Group(
+        "1  Model and reference",
+        [Note(about, "Step 1"), *drawing.loaders],
+        [Note("Whose **quality** to take: blurred, noisy, crisp. Its content does not count.", "Step 2"), reference],
+        [quality],
+    )
+    blurred = {"picture": "coffee", "distortion": "gaussian_blur", "severity": 0.8}
+    return _beside_plain(
+        drawing, first, quality, "With its quality", prefix, "with its quality", {"Reference": blurred}
+    )
+
+
+def _beside_plain(
+    drawing: Drawing, first: Group, quality: Node, title: str, prefix: str, caption: str, quickstart: dict
+) -> Workflow:
+    plain = drawing.sampled("Without the adapter", drawing.model)
+    asked = drawing.sampled(title, quality["MODEL"])
+    before, after = decoded(plain, drawing.vae), decoded(asked, drawing.vae)
     save = Node("SaveImage", "Save the picture", images=after["IMAGE"], filename_prefix=prefix)
+    reference = [Shot("Reference", "reference")] if "Reference" in quickstart else []
     return Workflow(
-        Group(
-            "1  Model and quality",
-            [Note(about, "Step 1"), checkpoint],
-            [quality],
-            [Note("Drag the point, press **Run**: 99 % is best, 1 % looks damaged.", "Step 2")],
-        ),
-        Group("2  Prompt", [*texts, latent]),
+        first,
+        Group("2  Prompt", [*drawing.written, drawing.latent]),
         Group("3  Draw twice, with the same seed", [plain, before], [asked, after]),
         Group(
             "4  Compare",
@@ -46,8 +77,9 @@ def sliders(checkpoint: Node, size: int, adapter: str, metrics: str, about: str,
             [save.sized(480, 520)],
         ),
         thumbnail=(
+            *reference,
             Shot("Before and After", "without", 0, "a_images"),
-            Shot("Before and After", f"quality {shown['quality']:g} %", 0, "b_images"),
+            Shot("Before and After", caption, 0, "b_images"),
         ),
-        quickstart={"Quality (simple)": shown},
+        quickstart=quickstart,
     )

@@ -1,7 +1,7 @@
 """Two ways to a better picture: the gradient of an IQA model at every step, and the adapter."""
 
 from ..workflow import Group, Node, Note, Shot, Workflow
-from ._checkpoints import SD15_ADAPTER, SD15_SIZE, decoded, empty, prompts, sampled, sd15
+from ._checkpoints import SD15_ADAPTER, SD15_SIZE, compared, decoded, empty, prompts, sampled, sd15
 
 checkpoint = sd15()
 judge = Node("IQAModelLoader", metric="topiq_nr")
@@ -29,18 +29,16 @@ draw = [
     sampled("Guidance", guided["MODEL"], texts, latent["LATENT"]),
     sampled("Adapter", quality["MODEL"], texts, latent["LATENT"]),
 ]
-drawn = [decoded(sampler, checkpoint) for sampler in draw]
-first = Node("ImageBatch", "Neither and guidance", image1=drawn[0]["IMAGE"], image2=drawn[1]["IMAGE"])
-second = Node("ImageBatch", "And the adapter", image1=first["IMAGE"], image2=drawn[2]["IMAGE"])
-scores = Node("IQAScoreImages", iqa_model=judge["iqa_model"], images=second["IMAGE"]).sized(340, 320)
-grid = Node(
-    "IQAImageGrid",
-    images=second["IMAGE"],
-    labels="neither\ngradient guidance\nadapter",
-    columns=3,
-    iqa_scores=scores["iqa_scores"],
-)
-save = Node("SaveImage", "Save the grid", images=grid["IMAGE"], filename_prefix="gradient_guidance")
+neither, with_guidance, with_adapter = drawn = [decoded(sampler, checkpoint) for sampler in draw]
+record = Node("IQAGuidanceRecord", record=guided["record"], latent=draw[1]["LATENT"])
+scores = [
+    Node("IQAScoreImages", title, iqa_model=judge["iqa_model"], images=picture["IMAGE"])
+    for title, picture in zip(("Score of neither", "Score with guidance", "Score with the adapter"), drawn, strict=True)
+]
+saved = [
+    Node("SaveImage", "Save the guided picture", images=with_guidance["IMAGE"], filename_prefix="gradient_guidance"),
+    Node("SaveImage", "Save the adapter's picture", images=with_adapter["IMAGE"], filename_prefix="adapter"),
+]
 
 WORKFLOW = Workflow(
     Group(
@@ -57,7 +55,15 @@ WORKFLOW = Workflow(
     Group(
         "3  Draw three, with the same seed", *([sampler, picture] for sampler, picture in zip(draw, drawn, strict=True))
     ),
-    Group("4  Measure", [first, second, scores]),
-    Group("5  Compare", [grid, save.sized(640, 400)]),
-    thumbnail=(Shot("Save the grid"),),
+    Group("4  Measure", *([score] for score in scores), [record.sized(400, 460)]),
+    Group(
+        "5  Compare",
+        [compared(neither, with_guidance, "Neither and guidance"), saved[0].sized(480, 520)],
+        [compared(neither, with_adapter, "Neither and adapter"), saved[1].sized(480, 520)],
+    ),
+    thumbnail=(
+        Shot("Neither and guidance", "neither", 0, "a_images"),
+        Shot("Neither and guidance", "guidance", 0, "b_images"),
+        Shot("Neither and adapter", "adapter", 0, "b_images"),
+    ),
 )

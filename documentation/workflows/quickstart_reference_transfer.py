@@ -36,16 +36,15 @@ edit = Node(
     **SAMPLING,
 )
 edited = Node("VAEDecode", samples=edit["LATENT"], vae=model["VAE"])
-first = Node("ImageBatch", "Reference and picture", image1=reference["IMAGE"], image2=scene["IMAGE"])
-second = Node("ImageBatch", "With the edit", image1=first["IMAGE"], image2=edited["IMAGE"])
-third = Node("ImageBatch", "With the drawings", image1=second["IMAGE"], image2=drawn["IMAGE"])
-scores = Node("IQAScoreImages", iqa_model=judge["iqa_model"], images=third["IMAGE"]).sized(340, 420)
+
+
+def scored(title: str, pictures: Node) -> Node:
+    return Node("IQAScoreImages", title, iqa_model=judge["iqa_model"], images=pictures["IMAGE"])
+
+
+scores = scored("Scores of the drawings", drawn)
 grid = Node(
-    "IQAImageGrid",
-    images=third["IMAGE"],
-    labels="reference\npicture\nedited\ndrawn\ndrawn\ndrawn\ndrawn",
-    columns=7,
-    iqa_scores=scores["iqa_scores"],
+    "IQAImageGrid", images=drawn["IMAGE"], labels="\n".join(["drawn"] * 4), columns=2, iqa_scores=scores["iqa_scores"]
 )
 save = Node("SaveImage", "Save the grid", images=grid["IMAGE"], filename_prefix="quickstart_reference_transfer")
 compare = Node("IQACompare", before=scene["IMAGE"], after=edited["IMAGE"])
@@ -71,7 +70,13 @@ WORKFLOW = Workflow(
         [scene.sized(340, 400), encoded],
         [edit, edited, Note("More **denoise** takes more of the quality, and keeps less of the scene.", "Step 4")],
     ),
-    Group("6  Compare", [compare.sized(400, 400), first, second, third], [scores, grid], [save.sized(640, 360)]),
+    Group(
+        "6  The edit",
+        [compare.sized(480, 520), Note("The edit's score moves towards the reference's, the drawings more.", "Step 5")],
+        [scored("Score of the reference", reference)],
+        [scored("Score of the edit", edited)],
+    ),
+    Group("7  The drawings", [scores, grid], [save.sized(480, 760)]),
     thumbnail=(Shot("Reference", "reference"), Shot("Before and After", "before", 0, "a_images"),
                Shot("Before and After", "after", 0, "b_images")),
 )  # fmt: skip

@@ -19,15 +19,7 @@ encoded = Node("VAEEncode", pixels=scaled["IMAGE"], vae=checkpoint["VAE"])
 plain = sampled("Edit without the reference", checkpoint["MODEL"], texts, encoded["LATENT"], denoise=0.5)
 edit = sampled("Edit with its quality", quality["MODEL"], texts, encoded["LATENT"], denoise=0.5)
 before, after = decoded(plain, checkpoint), decoded(edit, checkpoint)
-first = Node("ImageBatch", "Picture and edit without", image1=scaled["IMAGE"], image2=before["IMAGE"])
-second = Node("ImageBatch", "And edit with it", image1=first["IMAGE"], image2=after["IMAGE"])
-grid = Node(
-    "IQAImageGrid",
-    images=second["IMAGE"],
-    labels="picture\nedited without the reference\nedited with its quality",
-    columns=3,
-)
-save = Node("SaveImage", "Save the grid", images=grid["IMAGE"], filename_prefix="reference_quality")
+save = Node("SaveImage", "Save the edit", images=after["IMAGE"], filename_prefix="reference_quality")
 
 WORKFLOW = Workflow(
     Group(
@@ -42,7 +34,7 @@ WORKFLOW = Workflow(
     ),
     Group("2  What it shows", [*texts, scaled, encoded]),
     Group("3  Edit twice, with the same seed", [plain, before], [edit, after]),
-    Group("4  Compare", [compared(before, after), first, second], [grid, save.sized(640, 360)]),
+    Group("4  Compare", [compared(before, after)], [save.sized(480, 520)]),
     thumbnail=(
         Shot("Reference", "reference"),
         Shot("Before and After", "without", 0, "a_images"),

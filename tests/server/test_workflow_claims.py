@@ -11,7 +11,10 @@ CLEAN = {"distortion": "clean", "severity": 0.0}
 CALIBRATED = ("Draw_the_sweep", "Draw_with_other_seeds")  # samplers of quickstart_calibrate
 
 
-@pytest.mark.parametrize("name", ["sd15_quality_sliders", "sdxl_quality_sliders"])
+SLIDERS = ["sd15_quality_sliders", "sdxl_quality_sliders", "flux_quality_sliders", "z_image_quality_sliders"]
+
+
+@pytest.mark.parametrize("name", SLIDERS)
 def test_the_slider_sets_the_quality(server, name):
     levels = []
     for level in (1, 50, 99):
@@ -77,7 +80,9 @@ def test_the_map_finds_the_blurred_part_which_is_redrawn(server):
 
 
 def test_guidance_and_adapter_raise_the_score(server):
-    ((neither, guided, adapted),) = run(server, "gradient_guidance").result("Score Images", "scores")[0].values()
+    done = run(server, "gradient_guidance")
+    kinds = ("of neither", "with guidance", "with the adapter")
+    neither, guided, adapted = (done.result(f"Score {kind}", "scores")[0]["quickstart_iqa"][0] for kind in kinds)
     assert guided > neither and adapted > neither
 
 
@@ -131,3 +136,18 @@ def test_the_drawings_are_as_good_as_the_pictures_to_match(server):
     wanted, drawn = scores[:3], scores[3:]
     assert wanted == sorted(wanted, reverse=True) and drawn == sorted(drawn, reverse=True), scores
     assert max(abs(a - b) for a, b in zip(wanted, drawn, strict=True)) < 0.25, scores
+
+
+@pytest.mark.parametrize("name", ["z_image_search_and_guidance", "flux_search_and_guidance"])
+def test_search_and_guidance_raise_the_score_without_an_adapter(server, name):
+    done = Run(server, changed(graph_of(name), Search_Best_Pictures={"budget": 4}))
+    kinds = ("of the plain one", "with guidance")
+    plain, guided = (done.result(f"Score {kind}", "scores")[0]["quickstart_iqa"][0] for kind in kinds)
+    (best,) = quality(done.pictures("Plain and best", "b_images"))
+    assert guided > plain and best > plain, (plain, guided, best)
+
+
+@pytest.mark.parametrize("name", ["flux_reference_transfer", "z_image_reference_transfer"])
+def test_the_picture_takes_the_blur_of_the_reference(server, name):
+    plain, asked = (roughness(run(server, name).pictures("Before and After", key)) for key in ("a_images", "b_images"))
+    assert (asked < 0.8 * plain).all()

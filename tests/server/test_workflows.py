@@ -14,7 +14,9 @@ from iqa_adapter.documentation.workflow_files import names
 
 NAMES = sorted(path.stem for path in (FOLDER / "api").glob("*.json"))
 RESULT = {  # what shows the workflow's result, and the key of the result in what ComfyUI notes
-    "gradient_guidance": ("Save the grid", "images"),
+    "flux_quality_sliders": ("Before and After", "b_images"),
+    "flux_reference_transfer": ("Before and After", "b_images"),
+    "gradient_guidance": ("Neither and adapter", "b_images"),
     "quality_aesthetics_grid": ("Save the grid", "images"),
     "quickstart_match_picture": ("Save the grid", "images"),
     "quickstart_quality_sweep": ("Save the grid", "images"),
@@ -26,8 +28,9 @@ RESULT = {  # what shows the workflow's result, and the key of the result in wha
     "sdxl_quality_sliders": ("Before and After", "b_images"),
     "two_regions_two_qualities": ("Before and After", "b_images"),
     "upscale_with_quality": ("Before and After", "b_images"),
+    "z_image_quality_sliders": ("Before and After", "b_images"),
+    "z_image_reference_transfer": ("Before and After", "b_images"),
 }
-BEFORE = ("Before and After", "a_images")
 
 
 def without_strength(graph: dict) -> dict:
@@ -53,7 +56,8 @@ def test_strength_0_draws_another_picture(server, name):
     off = Run(server, without_strength(graph_of(name)))
     assert not torch.equal(asked, off.pictures(*RESULT[name]))
     if RESULT[name][1] == "b_images" and name not in ("quickstart_reference_transfer", *OF_A_PHOTO):
-        assert torch.equal(off.pictures(*RESULT[name]), off.pictures(*BEFORE))  # there it is the one without adapter
+        before = off.pictures(RESULT[name][0], "a_images")  # there it is the one without adapter
+        assert torch.equal(off.pictures(*RESULT[name]), before)
 
 
 OF_A_PHOTO = ("restore_or_degrade_photo", "repair_the_worst_part")  # before is the photo itself

@@ -14,6 +14,14 @@ from iqa_adapter.documentation.workflow import Group, Node, Note, Output, Workfl
 from iqa_adapter.documentation.workflow_files import described, names
 from iqa_adapter.documentation.workflow_page import LEAST_ZOOM, SCREEN, layout
 
+FOLDERS = {  # of the files that nodes load
+    "CheckpointLoaderSimple": "checkpoints",
+    "UNETLoader": "diffusion_models",
+    "CLIPLoader": "text_encoders",
+    "DualCLIPLoader": "text_encoders",
+    "VAELoader": "vae",
+}
+
 
 def saved(name: str, folder: str = "") -> dict:
     return json.loads((ROOT / "workflows" / folder / f"{name}.json").read_text(encoding="utf-8"))
@@ -54,12 +62,15 @@ def test_the_ui_form_has_the_described_groups_notes_and_models(name):
 
 
 @pytest.mark.parametrize("name", names())
-def test_checkpoints_say_where_they_are_to_be_had(name):
+def test_files_of_models_say_where_they_are_to_be_had(name):
     for node in saved(name)["nodes"]:
-        if node["type"] == "CheckpointLoaderSimple":
-            (model,) = node["properties"]["models"]
-            assert model["name"] == node["widgets_values"][0] and model["directory"] == "checkpoints"
-            assert model["url"].startswith("https://huggingface.co/") and model["url"].endswith(model["name"])
+        folder = FOLDERS.get(node["type"])
+        models = node["properties"].get("models", [])
+        wanted = [value for value in node["widgets_values"] if str(value).endswith(".safetensors")] if folder else []
+        assert [model["name"] for model in models] == wanted
+        for model in models:
+            assert model["directory"] == folder
+            assert model["url"].startswith("https://huggingface.co/") and model["url"].endswith(f"/{model['name']}")
 
 
 def test_columns_stand_beside_each_other_and_their_nodes_below():
@@ -89,6 +100,18 @@ def test_the_quickstart_stands_in_for_checkpoint_latent_and_adapter():
     assert of["IQAQuality"]["metrics"] == "" and graph == saved("sdxl_quality_sliders", "api")
     with pytest.raises(ValueError, match="No node is called 'Nobody'"):
         with_quickstart(graph, {"Nobody": {}})
+
+
+@pytest.mark.parametrize("name", ["flux_quality_sliders", "z_image_search_and_guidance"])
+def test_the_quickstart_stands_in_for_model_text_encoder_and_vae(name):
+    made = with_quickstart(saved(name, "api"))
+    (model,) = [number for number, node in made.items() if node["class_type"] == "IQAQuickstartModel"]
+    assert not {"UNETLoader", "CLIPLoader", "DualCLIPLoader", "VAELoader"} & {n["class_type"] for n in made.values()}
+    for node in made.values():
+        for kind, number in (("clip", 1), ("vae", 2), ("latent_image", 3)):
+            assert node["inputs"].get(kind) in (None, [model, number])
+        links = [value[0] for value in node["inputs"].values() if isinstance(value, list)]
+        assert set(links) <= set(made)
 
 
 def test_the_lower_half_of_a_photo_is_blurred_for_all_who_see_it():
