@@ -118,7 +118,7 @@ class IQACalibrate(io.ComfyNode):
             if requested.strip():
                 raise ValueError("There are requested percentiles, but no scores; connect iqa_scores, or empty it.")
             calibration = find_calibration(path, iqa_adapter.digest, base, strength, moved)
-            kept = f"from {shown(path)}"
+            kept = f"from {shown(path.name)}"
         else:
             name = family(sites(model.get_model_object("diffusion_model")))
             responses = _responses(iqa_scores, requested)
@@ -147,4 +147,4 @@ def _kept(path, calibration: Calibration) -> str:
     except (OSError, ValueError) as error:
         logging.warning("The calibration is not kept: %s", error)
         return f"not kept: {error}"
-    return f"kept in {shown(path)}"
+    return f"kept in {shown(path.name)} beside the adapter's file"
