@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import aiohttp
 from PIL import Image
 
+from comfyui_client import CLIENT
+
 PICTURE, TEXT = b"\0\0\0\1", b"\0\0\0\3"  # first bytes of a message with a preview, with a node's progress text
 
 
@@ -28,7 +30,8 @@ def shown_at_node(server, graph, node):
 
 async def _shown_at_node(server, graph, node):
     said, pictures = [], []
-    async with aiohttp.ClientSession() as session, session.ws_connect(f"{server.address}/ws") as socket:
+    address = f"{server.address}/ws?clientId={CLIENT}"  # previews are sent to whoever queued the graph
+    async with aiohttp.ClientSession() as session, session.ws_connect(address) as socket:
         run = asyncio.create_task(asyncio.to_thread(server.outputs_of, graph))
         while not run.done():
             with contextlib.suppress(asyncio.TimeoutError):

@@ -1,6 +1,7 @@
 """Score Dataset and Train IQA-Adapter in one graph on the real server: trained, cancelled, gone on with."""
 
 import copy
+import io
 import json
 import re
 import shutil
@@ -46,10 +47,9 @@ GRAPH = {
 SAMPLES = {"class_type": "PreviewImage", "inputs": {"images": ["train", 3]}}
 
 
-def opened(output, folder=None):
+def opened(server, output):
     """The pictures among a node's outputs."""
-    folder = folder or Path(folder_paths.get_temp_directory())
-    return [Image.open(folder / image["subfolder"] / image["filename"]) for image in output["images"]]
+    return [Image.open(io.BytesIO(server.picture(shown))) for shown in output["images"]]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_an_adapter_is_trained_in_a_graph(server, pictures):
     run = server.log.parent / "iqa_training" / "trained"
     assert sorted(file.name for file in (run / "samples").iterdir()) == ["000002.png", "000004.png"]
     assert len((run / "loss.jsonl").read_text().splitlines()) == 4
-    (plot,) = opened(outputs["plot"])
+    (plot,) = opened(server, outputs["plot"])
     assert np.asarray(plot).std() > 10
 
 
@@ -91,9 +91,9 @@ def test_the_node_shows_samples_on_the_way_and_the_result_at_the_end(server, pic
     sheets = [Image.open(folder / name) for name in ("000002.png", "000003.png")]  # the second is of the result
     assert sorted(file.name for file in folder.iterdir()) == ["000002.png", "000003.png"]
     assert [similar(preview, sheet) for preview, sheet in zip(previews[:-1], sheets, strict=True)] == [True, True]
-    ((output,), (samples, plot)) = opened(outputs["samples"]), opened(outputs["train"])
+    ((output,), (samples, plot)) = opened(server, outputs["samples"]), opened(server, outputs["train"])
     assert np.array_equal(samples, sheets[1]) and np.array_equal(output, sheets[1])
-    assert np.array_equal(plot, opened(outputs["plot"])[0])
+    assert np.array_equal(plot, opened(server, outputs["plot"])[0])
     together = previews[-1]  # stays at the node, in place of the outputs
     assert together.width == plot.width == 640 and similar(
         together.crop((0, together.height - plot.height, 640, together.height)), plot
