@@ -15,7 +15,7 @@ Z_IMAGE_SAMPLING = {**DISTILLED, "steps": 9, "sampler_name": "res_multistep"}
 def flux() -> Drawing:
     files = f"{HUGGING_FACE}/comfyanonymous/flux_text_encoders/resolve/main"
     clip, t5 = "clip_l.safetensors", "t5xxl_fp16.safetensors"
-    encoder = Node("DualCLIPLoader", clip_name1=clip, clip_name2=t5, type="flux")
+    encoder = Node("DualCLIPLoader", "Text encoders", clip_name1=clip, clip_name2=t5, type="flux")
     for name in (clip, t5):
         encoder.download(name, "text_encoders", f"{files}/{name}")
     vae = _vae(f"{HUGGING_FACE}/Comfy-Org/Lumina_Image_2.0_Repackaged/resolve/main/split_files/vae")
@@ -28,7 +28,7 @@ def flux() -> Drawing:
 def z_image() -> Drawing:
     files = f"{HUGGING_FACE}/Comfy-Org/z_image_turbo/resolve/main/split_files"
     name = "qwen_3_4b.safetensors"
-    encoder = Node("CLIPLoader", clip_name=name, type="lumina2")
+    encoder = Node("CLIPLoader", "Text encoder", clip_name=name, type="lumina2")
     encoder.download(name, "text_encoders", f"{files}/text_encoders/{name}")
     model = _model("z_image_turbo_bf16.safetensors", f"{files}/diffusion_models")
     return _drawing([model, encoder, _vae(f"{files}/vae")], [_prompt(encoder)], Z_IMAGE_SAMPLING)

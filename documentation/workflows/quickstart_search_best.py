@@ -17,12 +17,11 @@ guider = Node(
 before = drawn_by(first, guider, sampler, sigmas, model)
 before_picture = Node("VAEDecode", samples=before["output"], vae=model["VAE"])
 compare = Node("IQACompare", before=before_picture["IMAGE"], after=found["IMAGE"]).sized(480, 520)
-both = Node("ImageBatch", image1=before_picture["IMAGE"], image2=found["IMAGE"])
-scores = Node("IQAScoreImages", iqa_model=judge["iqa_model"], images=both["IMAGE"]).sized(340, 320)
-grid = Node(
-    "IQAImageGrid", images=both["IMAGE"], labels="first seed\nbest of 12", columns=2, iqa_scores=scores["iqa_scores"]
-)
-save = Node("SaveImage", "Save the grid", images=grid["IMAGE"], filename_prefix="search_best").sized(480, 400)
+scores = [
+    Node("IQAScoreImages", title, iqa_model=judge["iqa_model"], images=picture["IMAGE"])
+    for title, picture in (("Score of the first", before_picture), ("Score of the best", found))
+]
+save = Node("SaveImage", "Save the best", images=found["IMAGE"], filename_prefix="search_best").sized(480, 520)
 plot = Node("PreviewImage", "Plot", images=found["plot"]).sized(480, 400)
 
 WORKFLOW = Workflow(
@@ -40,7 +39,11 @@ WORKFLOW = Workflow(
         "4  The first seed, and the best",
         [first, guider, before, before_picture],
         [compare, plot],
-        [both, scores, grid, save],
+        scores,
+        [save],
     ),
-    thumbnail=(Shot("Save the grid"),),
+    thumbnail=(
+        Shot("Before and After", "first seed", 0, "a_images"),
+        Shot("Before and After", "best of 12", 0, "b_images"),
+    ),
 )

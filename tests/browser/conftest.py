@@ -1,4 +1,4 @@
-"""One real ComfyUI server and one real browser for the tests of this folder.
+"""One real ComfyUI server and one page of one real browser for the tests of this folder.
 
 Which ComfyUI it is, ``COMFYUI_PATH`` says. Pictures of what the tests saw are kept below ``.runtime/screenshots/``.
 """
@@ -8,6 +8,7 @@ import os
 import shutil
 
 import pytest
+from front_end_page import TIDY, VIEW, opened
 
 import comfyui_client
 import comfyui_runtime
@@ -15,9 +16,7 @@ import comfyui_runtime
 playwright = pytest.importorskip("playwright.sync_api")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-MINUTE = 60_000  # milliseconds
 SETTINGS = {"Comfy.TutorialCompleted": True}  # else the list of templates covers the first page
-READY = "window.app?.graph && app.extensionManager?.command && 'IQAScoreImages' in LiteGraph.registered_node_types"
 
 
 @pytest.fixture(scope="session")
@@ -51,28 +50,36 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture()
-def page(server, browser, request, screenshots):
-    """The front end, ready.
-
-    ``page.said`` collects what the console says from the beginning, ``page.errors`` what it complains about once the
-    front end is ready. What it shows at the end is kept as a picture named like the test.
-    """
-    page = browser.new_page(viewport={"width": 1920, "height": 1080})
-    page.said, page.errors, page.kept = [], [], False
-    page.on("console", lambda message: page.said.append(message.text))
-    page.goto(server.address, timeout=2 * MINUTE)
-    page.wait_for_function(READY, timeout=2 * MINUTE)
-    page.wait_for_load_state("networkidle")
-
-    def note(message) -> None:
-        own = message.location.get("url", "").startswith(server.address)  # not news and telemetry from elsewhere
-        if message.type == "error" and own:
-            page.errors.append(f"{message.location['url']}: {message.text}")
-
-    page.on("console", note)
-    page.on("pageerror", lambda error: page.errors.append(str(error)))
+def kept(page, request, screenshots):
+    """The page for one test; what it shows at the end is kept as a picture named like the test."""
+    page.kept = False
     yield page
     if not page.kept:
         page.screenshot(path=screenshots / f"{request.node.name}.png")
+
+
+@pytest.fixture(scope="session")
+def only_page(browser, server):
+    """Loading the front end takes longer than most tests, so that they share it."""
+    page = opened(browser, server)
+    yield page
+    page.close()
+
+
+@pytest.fixture()
+def page(only_page, request, screenshots):
+    """The page that tests share, with one empty workflow in the classic view."""
+    only_page.keyboard.press("Escape")
+    only_page.evaluate(VIEW, False)
+    only_page.evaluate(TIDY)
+    only_page.mouse.move(0, 0)
+    only_page.errors.clear()
+    yield from kept(only_page, request, screenshots)
+
+
+@pytest.fixture()
+def own_page(browser, server, request, screenshots):
+    """A page for one test, loaded for it."""
+    page = opened(browser, server)
+    yield from kept(page, request, screenshots)
     page.close()

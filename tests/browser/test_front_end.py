@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from front_end_page import MINUTE, SEARCHING, VIEW, open_search
 
 import comfyui_runtime
 
-MINUTE = 60_000  # milliseconds
 TYPES = ("IQA_ADAPTER", "IQA_EMBEDS", "IQA_MODEL", "IQA_SCORES", "IQA_FEATURES")
 FOLDER = f"/extensions/{comfyui_runtime.pack_folder().name}/"
 PURE_FUNCTIONS = (Path(__file__).parent / "pure_functions.js").read_text()
@@ -27,7 +27,10 @@ ADD = """async types => {
   app.canvas.ds.offset = [0, 0];
   app.canvas.ds.scale = 1;
   app.canvas.setDirty(true, true);
-  await new Promise(done => setTimeout(done, 1000));
+  const modern = app.extensionManager.setting.get("Comfy.VueNodes.Enabled");
+  const drawn = () => !modern || document.querySelectorAll("[data-node-id]").length === nodes.length;
+  const frame = () => new Promise(done => requestAnimationFrame(done));
+  do { await frame(); await frame(); } while (!drawn());
   return nodes.map(node => String(node.id));
 }"""
 SCORE = {
@@ -45,13 +48,9 @@ PANELS = """() => [...document.querySelectorAll('.iqaadapter-panel')]
 
 
 @pytest.fixture(params=[False, True], ids=["classic", "nodes 2.0"])
-def view(page, request, screenshots):
-    page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", request.param)
-    page.wait_for_timeout(500)
-    yield page
-    page.screenshot(path=screenshots / f"{request.node.name}.png")
-    page.kept = True
-    page.evaluate("app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)")
+def view(page, request):
+    page.evaluate(VIEW, request.param)
+    return page
 
 
 def test_pure_functions(page):
@@ -174,6 +173,12 @@ FOUND = {
     "best of": ("IQASelectBest",),
 }
 FOREIGN = {"blur", "noise"}  # core has nodes of these names, and they stay first
+FINDS = """([wanted, ours, afterOthers]) => {  // the first of our nodes is the wanted one, and stands first
+  const listed = [...document.querySelectorAll("[role=option], [data-testid=result-item]")];
+  const names = listed.map(each => each.innerText.trim()).filter(name => name);
+  const first = names.findIndex(name => ours.some(title => name.includes(title)));
+  return first >= 0 && names[first].includes(wanted) && (afterOthers || first === 0);
+}"""
 
 
 def test_search(page):
@@ -183,24 +188,10 @@ def test_search(page):
         wanted = [titles[name] for name in right if name in titles]
         if not wanted:
             continue
-        names = search(page, words)
-        ours = [name for name in names if any(title in name for title in titles.values())]
-        assert wanted[0] in ours[0], (words, names)
-        assert words in FOREIGN or names[0] == ours[0], (words, names)
-
-
-def search(page, words: str) -> list[str]:
-    """What the search box lists for words, from top to bottom."""
-    page.evaluate("app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
-    page.wait_for_timeout(300)
-    page.keyboard.type(words, delay=20)
-    options = page.locator("[role=option], [data-testid=result-item]")
-    options.first.wait_for(timeout=MINUTE)
-    page.wait_for_timeout(700)
-    names = [text.strip() for text in options.all_inner_texts() if text.strip()]
-    page.keyboard.press("Escape")
-    page.wait_for_timeout(300)
-    return names
+        open_search(page, words)
+        page.wait_for_function(FINDS, arg=[wanted[0], list(titles.values()), words in FOREIGN], timeout=MINUTE // 3)
+        page.keyboard.press("Escape")
+        page.wait_for_function(f"!({SEARCHING})")
 
 
 COMPARE = {

@@ -1,14 +1,14 @@
-"""Help, Chinese, titles and folded inputs as the front end shows them; and how long it takes to the first picture."""
+"""Help, Chinese, titles and folded inputs as the front end shows them."""
 
 import json
 
 import pytest
+import requests
+from front_end_page import MINUTE, STILL, VIEW, opened
 
 import comfyui_runtime
 
-MINUTE = 60_000  # milliseconds
 ROOT = comfyui_runtime.ROOT
-PACK = comfyui_runtime.pack_folder().name
 
 
 def texts(language: str) -> dict:
@@ -16,7 +16,7 @@ def texts(language: str) -> dict:
 
 
 NAMES = sorted(texts("en"))
-ALONE = """type => {
+ALONE = """async type => {
   app.graph.clear();
   const node = LiteGraph.createNode(type);
   node.pos = [900, 300];
@@ -25,6 +25,8 @@ ALONE = """type => {
   app.canvas.ds.scale = 1;
   app.canvas.deselectAll();
   app.canvas.setDirty(true, true);
+  const frame = () => new Promise(done => requestAnimationFrame(done));
+  for (let count = 0; count < 3; count++) await frame();  // what has not been drawn yet cannot be clicked
 }"""
 HELP_IS_SHOWN = """title => {
   const help = [...document.querySelectorAll(".node-help-content")].find(each => each.checkVisibility());
@@ -39,9 +41,15 @@ LABELS = """types => Object.fromEntries(types.map(type => {
   return [type, { title: node.title, inputs: { ...slots(node.inputs ?? []), ...widgets },
                   outputs: (node.outputs ?? []).map(slot => slot.label ?? slot.localized_name) }];
 }))"""
-IN_COLUMNS = """async types => {  // titles only: each node begins 50 pixels below the one before
+DRAWN = """() => {  // in Nodes 2.0, with their inputs
+  const nodes = [...document.querySelectorAll("[data-node-id]")];
+  return !app.extensionManager.setting.get("Comfy.VueNodes.Enabled")
+    || nodes.length === app.graph._nodes.length && nodes.every(node => node.offsetHeight > 40);
+}"""
+IN_COLUMNS = """types => {  // titles only: each node begins 50 pixels below the one before
   app.graph.clear();
-  app.graph.last_node_id = 1000;  // the front end of 0.3.75 keeps places and sizes of numbers that it had before
+  // the front end of 0.3.75 keeps places and sizes of numbers that it had before
+  app.graph.last_node_id = window.lastNumber = (window.lastNumber ?? 0) + 1000;
   types.forEach((type, place) => {
     const node = LiteGraph.createNode(type);
     node.pos = [420 + 480 * Math.floor(place / 12), 160 + 50 * (place % 12)];
@@ -50,7 +58,6 @@ IN_COLUMNS = """async types => {  // titles only: each node begins 50 pixels bel
   app.canvas.ds.offset = [0, 0];
   app.canvas.ds.scale = 1;
   app.canvas.setDirty(true, true);
-  await new Promise(done => setTimeout(done, 1500));
 }"""
 CUT = """modern => {
   if (modern) return [...document.querySelectorAll(".lg-node [data-testid=node-title] .truncate")]
@@ -73,62 +80,62 @@ SEEN_WIDGETS = """() => [...document.querySelectorAll(".lg-node .lg-node-widget"
   .filter(each => each.checkVisibility()).map(each => each.textContent.trim())"""
 
 
-def set_up(page, language: str, modern: bool) -> None:
-    """Reload in a language and a view."""
-    page.evaluate("language => app.extensionManager.setting.set('Comfy.Locale', language)", language)
-    page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", modern)
-    page.wait_for_timeout(500)
-    page.reload()
-    page.wait_for_function("window.app?.graph && 'IQAScoreImages' in LiteGraph.registered_node_types", timeout=MINUTE)
-    page.wait_for_function("app.extensionManager?.command", timeout=MINUTE)
-    page.wait_for_load_state("networkidle")
+@pytest.fixture(scope="module")
+def chinese_page(browser, server):
+    """A page in Chinese, for both views."""
+    requests.post(f"{server.address}/settings/Comfy.Locale", json="zh", timeout=60).raise_for_status()
+    page = opened(browser, server)
+    requests.post(f"{server.address}/settings/Comfy.Locale", json="en", timeout=60).raise_for_status()
+    page.evaluate(VIEW, False)
+    yield page
+    page.evaluate(VIEW, False)
+    page.close()
 
 
-@pytest.fixture()
-def back_to_english(page):
-    yield
-    page.evaluate("app.extensionManager.setting.set('Comfy.Locale', 'en')")
-    page.evaluate("app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)")
-    page.wait_for_timeout(300)
+def show(page, script: str, nodes) -> None:
+    """Put nodes into the graph, and wait until they can be seen."""
+    page.evaluate(script, nodes)
+    page.wait_for_function(DRAWN, timeout=MINUTE // 4)
+    page.evaluate(STILL)
 
 
 def show_help(page, name: str, title: str) -> None:
     page.evaluate(ALONE, name)
-    page.wait_for_timeout(100)
     page.mouse.click(1000, 285)  # the title
     page.get_by_test_id("info-button").click(timeout=MINUTE)
     page.wait_for_function(HELP_IS_SHOWN, arg=title, timeout=MINUTE // 4)
 
 
-def test_help_with_its_pictures(page, back_to_english, screenshots):
+def test_help_with_its_pictures(page, screenshots):
     english = texts("en")
     for name in ("IQAQuality", "IQAScoreImages"):
         show_help(page, name, english[name]["display_name"])
         page.screenshot(path=screenshots / f"help {name}.png")
-    set_up(page, "zh", False)
+
+
+def test_help_in_chinese(chinese_page, screenshots):
     for name, known in texts("zh").items():
-        show_help(page, name, known["display_name"])
-    page.screenshot(path=screenshots / "help zh.png")
-    page.kept = True
+        show_help(chinese_page, name, known["display_name"])
+    chinese_page.screenshot(path=screenshots / "help zh.png")
 
 
 @pytest.mark.parametrize("modern", [False, True], ids=["classic", "nodes 2.0"])
-def test_nodes_in_english_and_chinese(page, back_to_english, screenshots, modern):
-    page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", modern)
-    page.wait_for_timeout(1000)
-    view = "modern" if modern else "classic"
-    page.evaluate(IN_COLUMNS, NAMES)
-    page.screenshot(path=screenshots / f"titles {view}.png")
+def test_titles_are_whole_and_advanced_inputs_fold(page, screenshots, modern):
+    page.evaluate(VIEW, modern)
+    show(page, IN_COLUMNS, NAMES)
+    page.screenshot(path=screenshots / f"titles {'modern' if modern else 'classic'}.png")
     assert page.evaluate(CUT, modern) == []
     check_that_advanced_inputs_fold(page, modern)
-    page.screenshot(path=screenshots / f"advanced {view}.png")
-    set_up(page, "zh", modern)
-    check_that_all_is_chinese(page)
-    page.evaluate(IN_COLUMNS, NAMES)
-    assert page.evaluate(CUT, modern) == []
-    check_tooltip(page, modern)
-    page.screenshot(path=screenshots / f"chinese {view}.png")
-    page.kept = True
+
+
+@pytest.mark.parametrize("modern", [False, True], ids=["classic", "nodes 2.0"])
+def test_nodes_in_chinese(chinese_page, screenshots, modern):
+    chinese_page.evaluate(VIEW, modern)
+    check_that_all_is_chinese(chinese_page)
+    show(chinese_page, IN_COLUMNS, NAMES)
+    assert chinese_page.evaluate(CUT, modern) == []
+    check_tooltip(chinese_page, modern)
+    chinese_page.screenshot(path=screenshots / f"chinese {'modern' if modern else 'classic'}.png")
 
 
 def check_that_advanced_inputs_fold(page, modern: bool) -> None:
@@ -140,8 +147,7 @@ def check_that_advanced_inputs_fold(page, modern: bool) -> None:
         wanted = {key for part in parts for key, (_, *given) in part.items() if given and given[0].get("advanced")}
         assert {key for key, *_ in advanced[name]} == wanted - NO_WIDGETS
         assert modern or all(seen != folded for _, seen, folded in advanced[name])
-    page.evaluate(ALONE, "IQAAdapterApply")
-    page.wait_for_timeout(1000)
+    show(page, ALONE, "IQAAdapterApply")
     if modern:
         unfolded = 0 if page.evaluate(FOLDS_IN_NODES_2) else len(advanced["IQAAdapterApply"])
         assert len(page.evaluate(SEEN_WIDGETS)) == 1 + unfolded
@@ -159,12 +165,10 @@ def check_that_all_is_chinese(page) -> None:
 
 def check_tooltip(page, modern: bool) -> None:
     strength = texts("zh")["IQAQuality"]["inputs"]["strength"]
-    page.evaluate(ALONE, "IQAQuality")
-    page.wait_for_timeout(1000)
+    show(page, ALONE, "IQAQuality")
     hover(page, modern, strength["name"])
-    tooltip = page.locator(".p-tooltip-text" if modern else ".node-tooltip").last
-    tooltip.wait_for(timeout=MINUTE // 4)
-    assert strength["tooltip"] in tooltip.inner_text()
+    tooltip = page.locator(".p-tooltip-text" if modern else ".node-tooltip")
+    tooltip.filter(has_text=strength["tooltip"]).first.wait_for(timeout=MINUTE // 4)
 
 
 def hover(page, modern: bool, label: str) -> None:
@@ -180,19 +184,3 @@ def hover(page, modern: bool, label: str) -> None:
     }""")
     page.mouse.move(x, y)
     page.mouse.move(x + 1, y)
-
-
-def test_how_long_the_first_picture_takes(page, capsys):
-    """Printed and not asserted, for it is the machine's: from the page's first byte to the grid of the quickstart."""
-    page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
-    page.get_by_text(PACK, exact=True).first.click(timeout=MINUTE)
-    page.locator("[data-testid='template-workflow-quickstart_quality_sweep']").click(timeout=MINUTE)
-    page.wait_for_function("app.graph._nodes.some(node => node.type === 'IQAResponseCurve')", timeout=MINUTE)
-    page.evaluate("app.queuePrompt(0)")
-    page.evaluate("app.canvas.ds.scale = 0.3; app.canvas.setDirty(true, true)")  # pictures load when they are drawn
-    page.wait_for_function(
-        "app.graph._nodes.some(node => node.type === 'SaveImage' && node.imgs?.some(one => one.naturalWidth))",
-        timeout=5 * MINUTE,
-    )
-    with capsys.disabled():
-        print(f"\nfirst picture of the quickstart after {page.evaluate('performance.now()') / 1000:.0f} s")

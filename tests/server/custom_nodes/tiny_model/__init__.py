@@ -1,11 +1,19 @@
-"""Test nodes: a narrow UNet of SD1.5's structure with random weights, and random text embeddings."""
+"""Test nodes: narrow models of several families with random weights, and random text embeddings."""
 
+import importlib
 import sys
 from pathlib import Path
 
 from comfy_api.latest import ComfyExtension, io
 
 TESTS = Path(__file__).resolve().parents[3]
+
+
+def of_the_tests(module):
+    """A module of tests/, which imports the pack by its fixed name; the server has it under its own."""
+    sys.path[:0] = [path for path in (str(TESTS), str(TESTS.parent)) if path not in sys.path]
+    importlib.import_module("comfyui_runtime").load_pack()
+    return importlib.import_module(module)
 
 
 class TinyModel(io.ComfyNode):
@@ -19,14 +27,37 @@ class TinyModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, family):
-        sys.path[:0] = [path for path in (str(TESTS), str(TESTS.parent)) if path not in sys.path]
-        import comfyui_runtime
-
-        comfyui_runtime.load_pack()  # models.py imports the pack by its fixed name, the server has it under its own
-        import models
-
+        models = of_the_tests("models")
         model = models.tiny_dit() if family == "DiT" else models.comfy_model(family)
         return io.NodeOutput(model, models.conditioning(1), models.conditioning(2))
+
+
+class TinyTransformer(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="TestTinyTransformer",
+            inputs=[io.Combo.Input("family", options=["Flux", "Z-Image"])],
+            outputs=[io.Model.Output(), io.Conditioning.Output(), io.Conditioning.Output()],
+        )
+
+    @classmethod
+    def execute(cls, family):
+        transformers = of_the_tests("transformer_models")
+        texts = [transformers.conditioning(family, seed) for seed in (1, 2)]
+        return io.NodeOutput(transformers.transformer(family), *texts)
+
+
+class LatentPicture(io.ComfyNode):
+    """Three channels of a latent as a picture: a model with random weights has no VAE."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(node_id="TestLatentPicture", inputs=[io.Latent.Input("samples")], outputs=[io.Image.Output()])
+
+    @classmethod
+    def execute(cls, samples):
+        return io.NodeOutput(samples["samples"][:, :3].sigmoid().movedim(1, -1))
 
 
 class ImageList(io.ComfyNode):
@@ -45,7 +76,7 @@ class ImageList(io.ComfyNode):
 
 class TestExtension(ComfyExtension):
     async def get_node_list(self):
-        return [TinyModel, ImageList]
+        return [TinyModel, TinyTransformer, LatentPicture, ImageList]
 
 
 async def comfy_entrypoint():
