@@ -51,7 +51,10 @@ def _add_option(socket: io.Input, key: str, value: object) -> io.Input:
 
 
 def fixed_seed(most: int, tooltip: str) -> io.Int.Input:
-    """A seed that stays as it is; the last widget of its node, since ComfyUI before 0.3.76 shows no control for it."""
+    """A seed that stays as it is; the last of all widgets of its node, for ComfyUI before 0.3.76 has no control for it.
+
+    Optional inputs with widgets stand behind required ones, wherever the schema has them.
+    """
     kept = getattr(io, "ControlAfterGenerate", None)
     return io.Int.Input(
         "seed", default=0, min=0, max=most, control_after_generate=kept.fixed if kept else False, tooltip=tooltip

@@ -19,7 +19,6 @@ from .schema import (
     IQAModelType,
     IQAScoresType,
     advanced,
-    fixed_seed,
     further_metrics,
     metric_weights,
     resize_input,
@@ -184,7 +183,16 @@ class IQASearch(io.ComfyNode):
                         "one: they are the frames of an animation, judged by their mean.",
                     )
                 ),
-                fixed_seed(LARGEST_SEED, "Of the first noise; the others follow one by one."),
+                # Without a control in every version: it would stand before the optional widgets, whose values a graph
+                # would lose between a version that has controls and one that has none
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=LARGEST_SEED,
+                    control_after_generate=False,
+                    tooltip="Of the first noise; the others follow one by one.",
+                ),
             ],
             outputs=[
                 io.Latent.Output(tooltip="The best, best first; of several latents one after the other."),
