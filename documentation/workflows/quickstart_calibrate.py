@@ -38,7 +38,7 @@ asked = Node(
     targets="quickstart_iqa=measured 0.8",
     calibration=calibration["calibration"],
 )
-said = Node("PreviewAny", "What was asked for", source=asked["request"])
+said = Node("PreviewAny", "What was asked for", source=asked["request"]).sized(340, 220)
 applied = Node(
     "IQAAdapterApply", "Apply the request", model=model["MODEL"], iqa_embeds=asked["iqa_embeds"], strength=1.25
 )
