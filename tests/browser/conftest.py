@@ -58,9 +58,9 @@ def kept(page, request, screenshots):
         page.screenshot(path=screenshots / f"{request.node.name}.png")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def only_page(browser, server):
-    """Loading the front end takes longer than most tests, so that they share it."""
+    """Loading the front end takes longer than most tests, so that those of a file share it; then it draws no more."""
     page = opened(browser, server)
     yield page
     page.close()
