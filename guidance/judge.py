@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..iqa_models.batches import input_size
 from ..iqa_models.loading import IQAModel
-from ..iqa_models.scoring import Scores, score_images
+from ..iqa_models.ranking import standardised
+from ..iqa_models.scoring import Scores, best_first, score_images
 from ..quality.resize import AS_IS
 
 
@@ -99,16 +100,15 @@ class Judge:
             ``[pictures]``; minus infinity where a metric that counts has no answer.
         """
         total = torch.zeros(len(values), dtype=torch.float64)
-        for column, weight in zip(
-            standardised(values[:, : len(self.models)], self.models).T, self.weights, strict=True
-        ):
+        standard = standardised(values[:, : len(self.models)], [model.entry for model in self.models])
+        for column, weight in zip(standard.T, self.weights, strict=True):
             if weight:
                 total += weight * column
         return total.nan_to_num(nan=-math.inf)
 
     def best(self, values: Tensor, count: int) -> list[int]:
         """Numbers of the best pictures, best first; the earlier one where two are equal."""
-        return self.goodness(values).argsort(descending=True, stable=True)[:count].tolist()
+        return best_first(self.goodness(values))[:count]
 
     def passes(self, values: Tensor) -> Tensor:
         """Which pictures reach every threshold, ``[pictures]`` of bool; all where there is none."""
@@ -116,18 +116,9 @@ class Judge:
         for column, model in zip(values.T, self.every, strict=True):
             threshold = self.thresholds.get(model.entry.name)
             if threshold is not None:
-                passed &= column >= threshold if model.entry.higher_is_better else column <= threshold
+                passed &= model.entry.reached(column, threshold)
         return passed
 
     def scores(self, pictures: Sequence[Tensor]) -> Scores:
         """IQA_SCORES of pictures ``[H, W, 3]``, one by one."""
         return score_images(self.every, pictures, self.resize, progress=NoProgress())
-
-
-def standardised(values: Tensor, models: Sequence[IQAModel]) -> Tensor:
-    """z-scores of raw ones ``[pictures, metrics]`` among these pictures, higher for better; 0 where all are alike."""
-    known = values.double()
-    centred = known - known.nanmean(0)
-    spread = centred.square().nanmean(0).sqrt()
-    signs = torch.tensor([1.0 if model.entry.higher_is_better else -1.0 for model in models], dtype=torch.float64)
-    return signs * centred / torch.where(spread > 1e-12, spread, torch.inf)

@@ -10,7 +10,8 @@ from comfy.sd import VAE
 from torch import Tensor
 
 from ..figures.grid import to_pillow
-from .judge import Judge, standardised
+from ..iqa_models.ranking import standardised
+from .judge import Judge
 from .noise import Recipe
 from .runs import Runs, Sampling
 
@@ -144,7 +145,7 @@ class Ledger:
         total = torch.zeros(len(self.judge.every), dtype=torch.float64)
         for choice in self.choices:
             together = torch.cat([choice.of, choice.taken])
-            scores = standardised(together, self.judge.every)
+            scores = standardised(together, [model.entry for model in self.judge.every])
             total += scores[len(choice.of) :].nanmean(0) - scores[: len(choice.of)].nanmean(0)
         return total
 

@@ -17,10 +17,14 @@ import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ..quality.names import unknown_metric
 from .weights import WeightFile
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TABLE = Path(__file__).parent / "data" / "models.csv"
 HUB = "https://huggingface.co"  # or the mirror in the environment's HF_ENDPOINT
@@ -105,6 +109,10 @@ class Entry:
     def working_memory(self, pixels: int) -> int:
         """Bytes that a picture of so many pixels takes while it is judged."""
         return self.bytes_per_picture + self.bytes_per_pixel * pixels
+
+    def reached(self, scores: Tensor, threshold: float) -> Tensor:
+        """Which raw scores are at least as good as one, in the metric's own direction; NaN is not."""
+        return scores >= threshold if self.higher_is_better else scores <= threshold
 
 
 def find(name: str) -> Entry:

@@ -19,8 +19,8 @@ from ..files import shown, write_text, written_whole
 from ..pictures.picture import Picture, UnreadablePicture
 from .batches import check_images
 from .loading import IQAModel
-from .ranking import best_first, combined_goodness, kept
-from .scoring import Scores, score_images
+from .ranking import combined_goodness, kept
+from .scoring import Scores, best_first, score_images
 
 PIXELS = 2**24  # decoded at a time: 200 MB
 TABLE = "scores.csv"

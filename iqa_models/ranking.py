@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from . import catalogue
-from .scoring import Scores
+from .catalogue import Entry
+from .scoring import Scores, best_first
 
 SHARE, COUNT, THRESHOLD = "best share", "count", "threshold"
 
@@ -18,18 +19,19 @@ def combined_goodness(scores: Scores) -> Tensor:
 
     Every metric counts alike, in its own direction; NaN for a picture without a score in one of them.
     """
-    columns = []
-    for name, column in zip(scores.metrics, scores.values.double().T, strict=True):
-        there = column[column.isfinite()]
-        away = column - there.mean()
-        standard = away / (there.std(correction=0) or 1)  # the same score everywhere says nothing
-        columns.append(standard if catalogue.find(name).higher_is_better else -standard)
-    return torch.stack(columns).mean(0)
+    return standardised(scores.values, [catalogue.find(name) for name in scores.metrics]).mean(1)
 
 
-def best_first(goodness: Tensor) -> list[int]:
-    """Numbers of the pictures, best first, equal ones in their order; those without goodness (NaN) last."""
-    return goodness.nan_to_num(nan=-math.inf).argsort(descending=True, stable=True).tolist()
+def standardised(values: Tensor, entries: Sequence[Entry]) -> Tensor:
+    """z-scores of raw ones ``[pictures, metrics]`` among these pictures, higher for better.
+
+    0 where all are alike, which says nothing; NaN for what is not finite.
+    """
+    known = values.double().where(values.isfinite(), torch.nan)
+    centred = known - known.nanmean(0)
+    spread = centred.square().nanmean(0).sqrt()
+    signs = torch.tensor([1.0 if entry.higher_is_better else -1.0 for entry in entries], dtype=torch.float64)
+    return signs * centred / torch.where(spread > 1e-12, spread, torch.inf)
 
 
 def kept(scores: Scores, goodness: Tensor, select: str, share: float, count: int, threshold: float) -> Tensor:
@@ -41,9 +43,7 @@ def kept(scores: Scores, goodness: Tensor, select: str, share: float, count: int
     """
     there = goodness.isfinite()
     if select == THRESHOLD:
-        column = scores.values[:, 0]
-        good = column >= threshold if catalogue.find(scores.metrics[0]).higher_is_better else column <= threshold
-        return good & there
+        return catalogue.find(scores.metrics[0]).reached(scores.values[:, 0], threshold) & there
     wanted = round(share * len(goodness)) if select == SHARE else count
     mask = torch.zeros(len(goodness), dtype=torch.bool)
     mask[best_first(goodness)[:wanted]] = True

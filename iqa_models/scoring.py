@@ -81,7 +81,12 @@ class Scores:
         """
         name, column = self.column(metric)
         goodness = column if catalogue.find(name).higher_is_better else -column
-        return goodness.nan_to_num(nan=-math.inf).argsort(descending=True, stable=True)[:count].tolist()
+        return best_first(goodness)[:count]
+
+
+def best_first(goodness: Tensor) -> list[int]:
+    """Numbers of the pictures, best first, equal ones in their order; those without goodness (NaN) last."""
+    return goodness.nan_to_num(nan=-math.inf).argsort(descending=True, stable=True).tolist()
 
 
 def score_images(

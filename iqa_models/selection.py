@@ -88,6 +88,5 @@ def reached(scores: Scores, thresholds: Mapping[str, float]) -> Tensor:
     """Which pictures are at least as good as every threshold, ``[images]`` of bool."""
     good = torch.ones(len(scores), dtype=torch.bool)
     for metric, threshold in thresholds.items():
-        column = scores.column(metric)[1]
-        good &= column >= threshold if catalogue.find(metric).higher_is_better else column <= threshold
+        good &= catalogue.find(metric).reached(scores.column(metric)[1], threshold)
     return good
