@@ -119,12 +119,9 @@ class Calibration:
                 return found
         raise ValueError("The calibration: " + unknown_metric(metric, [found.metric for found in self.responses]))
 
-    def same_place(self, other: Calibration) -> bool:
-        """Whether both say the same of the same, so that the later takes the place of the other."""
-        return self._place == other._place
-
     @property
-    def _place(self) -> tuple:
+    def holds_for(self) -> tuple[str, str, float, str]:
+        """Adapter, base, strength and request: of two calibrations with the same, the later takes the other's place."""
         return self.adapter, self.base, self.strength, self.moved
 
     def requests(self, wanted: float, metric: str, metrics: Sequence[MetricStatistics]) -> dict[str, float]:

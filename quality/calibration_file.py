@@ -73,7 +73,7 @@ def keep_calibration(path: str | Path, calibration: Calibration) -> None:
         OSError: the file cannot be written; what was there is kept.
         WrongFile: there is a file that cannot be read, which is left as it is.
     """
-    others = [kept for kept in read_calibrations(path) if not kept.same_place(calibration)]
+    others = [kept for kept in read_calibrations(path) if kept.holds_for != calibration.holds_for]
     stored = [dataclasses.asdict(each) for each in [*others, calibration]]
     write_json(path, {"version": VERSION, "calibrations": stored})
 
@@ -90,7 +90,7 @@ def find_calibration(path: str | Path, adapter: str, base: str, strength: float,
     """
     found = read_calibrations(path)
     for each in found:
-        if (each.adapter, each.base, each.strength, each.moved) == (adapter, base, strength, moved):
+        if each.holds_for == (adapter, base, strength, moved):
             return each
     there = [
         f"{each.moved} at strength {each.strength:g} on {each.base_name}"
