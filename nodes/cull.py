@@ -15,11 +15,18 @@ from ..iqa_models.culling import Culled, cull, write_culled
 from ..iqa_models.loading import IQAModel
 from ..iqa_models.ranking import COUNT, SHARE, THRESHOLD, check_selection
 from ..iqa_models.scoring import Scores
-from ..pictures.reading import Found, find_pictures, fingerprint, left_out
+from ..pictures.reading import Found, find_pictures, left_out
 from ..quality.resize import AS_IS, RESIZES
-from .picture_folders import AS_WRITTEN, checked_folder, chosen_folder, folder_input, pictures_input
+from .answers import first_problem, named
+from .picture_folders import (
+    AS_WRITTEN,
+    checked_folder,
+    chosen_folder,
+    folder_fingerprint,
+    folder_input,
+    pictures_input,
+)
 from .schema import IQAModelType, IQAScoresType, further_metrics, resize_input, schema
-from .score_dataset import first_problem, named
 
 LIST, COPY = "list", "copy"
 CULLED = "iqa_culled"  # subfolder of ComfyUI's output folder
@@ -107,7 +114,7 @@ class IQACullFolder(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, pictures: str | None = None, folder: str = AS_WRITTEN, **_inputs) -> str:
-        return "" if pictures is None else fingerprint(chosen_folder(pictures, folder))  # None: another node names them
+        return folder_fingerprint(pictures, folder)
 
     @classmethod
     def execute(

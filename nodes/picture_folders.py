@@ -10,6 +10,7 @@ from comfy_api.latest import io
 
 from ..files import shown
 from ..pictures.choices import folders_with_pictures
+from ..pictures.reading import fingerprint
 from .allowed_folders import ELSEWHERE, allowed_folder
 
 AS_WRITTEN = "as in pictures"
@@ -84,6 +85,11 @@ def checked_folder(pictures: str | None, folder: str) -> bool | str:
     if folder != AS_WRITTEN and not path.is_dir():
         return f"There is no folder {shown(folder)} in ComfyUI's input folder any more; choose another in folder."
     return True
+
+
+def folder_fingerprint(pictures: str | None, folder: str) -> str:
+    """Answer of ``fingerprint_inputs``, which changes with what the folder holds; see :func:`checked_folder`."""
+    return "" if pictures is None else fingerprint(chosen_folder(pictures, folder))
 
 
 def _listed() -> list[str]:

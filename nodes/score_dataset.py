@@ -10,12 +10,19 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..iqa_models.loading import IQAModel
-from ..pictures.reading import find_pictures, fingerprint, left_out
+from ..pictures.reading import find_pictures, left_out
 from ..quality.resize import RESIZES
-from ..training.names import check_name
 from ..training.score_set import Scorer, score_dataset
 from ..training.table import ScoredTable
-from .picture_folders import AS_WRITTEN, checked_folder, chosen_folder, folder_input, pictures_input
+from .answers import first_problem, named
+from .picture_folders import (
+    AS_WRITTEN,
+    checked_folder,
+    chosen_folder,
+    folder_fingerprint,
+    folder_input,
+    pictures_input,
+)
 from .reference import AUTO
 from .schema import IQAModelType, further_metrics, resize_input, schema
 
@@ -74,8 +81,7 @@ class IQAScoreDataset(io.ComfyNode):
         cls, name: str | None = None, pictures: str | None = None, folder: str = AS_WRITTEN, **_inputs
     ) -> tuple[str, int]:
         # None: another node gives it
-        seen = "" if pictures is None else fingerprint(chosen_folder(pictures, folder))
-        return seen, 0 if name is None else WRITTEN.times_gone(place_of(name))
+        return folder_fingerprint(pictures, folder), 0 if name is None else WRITTEN.times_gone(place_of(name))
 
     @classmethod
     def execute(
@@ -130,17 +136,3 @@ WRITTEN = Written()
 def place_of(name: str) -> Path:
     """Folder of the table of that name."""
     return Path(folder_paths.get_output_directory()) / TABLES / name
-
-
-def named(name: str) -> bool | str:
-    """Answer of ``validate_inputs`` to the name of a table or run."""
-    try:
-        check_name(name)
-    except ValueError as error:
-        return str(error)
-    return True
-
-
-def first_problem(*answers: bool | str) -> bool | str:
-    """Of several answers of ``validate_inputs``: the first that is no yes."""
-    return next((answer for answer in answers if answer is not True), True)

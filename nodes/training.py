@@ -25,9 +25,9 @@ from ..training.state import has_checkpoint, steps_done
 from ..training.table import ScoredTable
 from ..training.tracking import read_losses
 from .allowed_folders import allowed_folder
+from .answers import first_problem, named
 from .picture_folders import AS_WRITTEN, checked_folder, chosen_folder, folder_input, pictures_input
 from .schema import IQAAdapterType, advanced, schema
-from .score_dataset import first_problem, named
 from .training_progress import Watch
 
 SMOOTHED = 50  # steps, of which the loss in the result is the mean
