@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MINUTE = 60_000  # milliseconds
-READY = "window.app?.graph && app.extensionManager?.command && 'IQAScoreImages' in LiteGraph.registered_node_types"
+READY = """window.app?.graph && app.extensionManager?.command && "IQAScoreImages" in LiteGraph.registered_node_types
+  && !document.getElementById("splash-loader")"""  # which covers the page of newer front ends
 
 
 @contextmanager
