@@ -81,7 +81,10 @@ class Demo:
         prepare(graph)
         if prompt:
             graph["Prompt"]["inputs"]["text"] = prompt
-        graph.nodes["seen"] = {"class_type": "PreviewImage", "inputs": {"images": [graph.id_of("Reference"), 0]}}
+        drawings = graph["Labelled Grid"]["inputs"]["images"]
+        for shown, pictures in (("reference", [graph.id_of("Reference"), 0]), ("drawings", drawings)):
+            preview = {"class_type": "PreviewImage", "inputs": {"images": pictures}, "_meta": {"title": shown}}
+            graph.nodes[shown] = preview
         outputs = self.client.outputs_of(graph.nodes)
 
         def scores(title: str) -> list[float]:
@@ -92,11 +95,13 @@ class Demo:
         drawn = scores("Scores of the drawings")
         print(f"{name:<14}{reference:>10.2f}{edited:>9.2f}{sum(drawn) / len(drawn):>8.2f}", flush=True)
         compared = outputs[graph.id_of("Before and After")]
-        edit = outputs["seen"]["images"] + compared["a_images"] + compared["b_images"]
-        pictures = torch.cat([decode(self.client.picture(each))[None] for each in edit])
-        strip = labelled_grid(pictures, [f"reference {reference:.2f}", "picture", f"edited {edited:.2f}"], columns=3)
+        shown = outputs["reference"]["images"] + compared["a_images"] + compared["b_images"]
+        shown += outputs["drawings"]["images"]
+        captions = [f"{name} {reference:.2f}", "picture", f"edited {edited:.2f}"]
+        captions += [f"drawn {each:.2f}" for each in drawn]
+        pictures = torch.cat([decode(self.client.picture(each))[None] for each in shown])
         path = self._keep(outputs[graph.id_of("Save the grid")], f"reference_{name}.png")
-        write_png(path, stacked([strip, read_picture(path)[None]]))
+        write_png(path, labelled_grid(pictures, captions, columns=len(captions)))
         return path
 
     def _keep(self, output: dict, name: str) -> Path:
