@@ -9,6 +9,7 @@ from ._search import drawn_by, search
 first = Node("RandomNoise", "The first seed", noise_seed=1)
 guider = Node(
     "CFGGuider",
+    "Guider",
     model=model["MODEL"],
     positive=prompt["CONDITIONING"],
     negative=negative["CONDITIONING"],
