@@ -1,21 +1,16 @@
 """A sweep measured, and a quality drawn that was asked for by its measured value, without a download."""
 
 from ..workflow import Group, Node, Note, Shot, Workflow
-
-SAMPLING = {"steps": 12, "cfg": 3.0, "sampler_name": "dpmpp_2m", "scheduler": "karras"}
+from ._quickstart import sampled, written
 
 model = Node("IQAQuickstartModel", batch_size=8)
-prompt = Node("CLIPTextEncode", "Prompt", clip=model["CLIP"], text="a dotted pink ring on teal stripes")
-negative = Node("CLIPTextEncode", "Negative prompt", clip=model["CLIP"])
-texts = {"positive": prompt["CONDITIONING"], "negative": negative["CONDITIONING"]}
+texts = written(model)
 adapter = Node("IQAAdapterLoader", adapter_name="quickstart_score.safetensors")
 sweep = Node(
     "IQAQualitySweep", iqa_adapter=adapter["iqa_adapter"], latent=model["LATENT"], rows="1, 20, 30, 35, 40, 45, 60, 99"
 )
 swept = Node("IQAAdapterApply", "Apply the sweep", model=model["MODEL"], iqa_embeds=sweep["iqa_embeds"], strength=1.25)
-draw = Node(
-    "KSampler", "Draw the sweep", model=swept["MODEL"], latent_image=sweep["LATENT"], seed=1, **texts, **SAMPLING
-)
+draw = sampled("Draw the sweep", swept, texts, sweep, steps=12)
 pictures = Node("VAEDecode", samples=draw["LATENT"], vae=model["VAE"])
 judge = Node("IQAModelLoader", metric="quickstart_iqa")
 scores = Node(
@@ -42,15 +37,7 @@ said = Node("PreviewAny", "What was asked for", source=asked["request"]).sized(3
 applied = Node(
     "IQAAdapterApply", "Apply the request", model=model["MODEL"], iqa_embeds=asked["iqa_embeds"], strength=1.25
 )
-again = Node(
-    "KSampler",
-    "Draw with other seeds",
-    model=applied["MODEL"],
-    latent_image=model["LATENT"],
-    seed=100,
-    **texts,
-    **SAMPLING,
-)
+again = sampled("Draw with other seeds", applied, texts, model, steps=12, seed=100)
 drawn = Node("VAEDecode", "Decode the result", samples=again["LATENT"], vae=model["VAE"])
 check = Node(
     "IQAScoreImages", "Score the result", iqa_model=judge["iqa_model"], images=drawn["IMAGE"], protocol="64"
@@ -65,7 +52,7 @@ WORKFLOW = Workflow(
             Note("Press **Run**: 72 pictures are drawn and measured. Nothing is downloaded.", "Step 1"),
             model.sized(340, 200),
         ],
-        [prompt.sized(340, 110), negative.sized(340, 90)],
+        list(texts),
     ),
     Group("2  Sweep", [adapter, sweep, swept], [draw, pictures, judge, scores]),
     Group(

@@ -1,6 +1,7 @@
 """Drawings as good as another picture is: its scores become the request."""
 
 from ..workflow import Group, Node, Note, Shot, Workflow
+from ._quickstart import sampled, written
 
 SIZE = "64"  # of the quickstart's pictures, as its adapter was trained
 
@@ -13,20 +14,8 @@ quality = Node(
 )
 model = Node("IQAQuickstartModel", batch_size=3)
 applied = Node("IQAAdapterApply", model=model["MODEL"], iqa_embeds=quality["iqa_embeds"], strength=1.25)
-prompt = Node("CLIPTextEncode", "Prompt", clip=model["CLIP"], text="a dotted pink ring on teal stripes")
-negative = Node("CLIPTextEncode", "Negative prompt", clip=model["CLIP"])
-sampler = Node(
-    "KSampler",
-    model=applied["MODEL"],
-    positive=prompt["CONDITIONING"],
-    negative=negative["CONDITIONING"],
-    latent_image=model["LATENT"],
-    seed=1,
-    steps=16,
-    cfg=3.0,
-    sampler_name="dpmpp_2m",
-    scheduler="karras",
-)
+texts = written(model)
+sampler = sampled("", applied, texts, model)
 drawn = Node("VAEDecode", samples=sampler["LATENT"], vae=model["VAE"])
 scores = Node(
     "IQAScoreImages", "Scores of the drawings", iqa_model=judge["iqa_model"], images=drawn["IMAGE"], protocol=SIZE
@@ -52,7 +41,7 @@ WORKFLOW = Workflow(
     ),
     Group(
         "3  Draw three",
-        [model.sized(340, 200), prompt.sized(340, 110), negative.sized(340, 90)],
+        [model.sized(340, 200), *texts],
         [sampler, drawn],
     ),
     Group("4  Compare", [scores], [save.sized(480, 560)]),

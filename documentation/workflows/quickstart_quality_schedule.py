@@ -1,6 +1,7 @@
 """Quality that rises from frame to frame, without a download."""
 
 from ..workflow import Group, Node, Note, Shot, Workflow
+from ._quickstart import sampled, written
 
 model = Node("IQAQuickstartModel", batch_size=1)
 scene = Node("IQAQuickstartPicture", "First frame", picture="scene", distortion="clean", severity=0.0)
@@ -11,21 +12,8 @@ schedule = Node(
     "IQAQualitySchedule", iqa_adapter=adapter["iqa_adapter"], keyframes="0: 1, 8: 99", latent=frames["LATENT"]
 )
 applied = Node("IQAAdapterApply", model=model["MODEL"], iqa_embeds=schedule["iqa_embeds"], strength=1.25)
-prompt = Node("CLIPTextEncode", "Prompt", clip=model["CLIP"], text="a dotted pink ring on teal stripes")
-negative = Node("CLIPTextEncode", "Negative prompt", clip=model["CLIP"])
-sampler = Node(
-    "KSampler",
-    model=applied["MODEL"],
-    positive=prompt["CONDITIONING"],
-    negative=negative["CONDITIONING"],
-    latent_image=frames["LATENT"],
-    seed=1,
-    steps=16,
-    cfg=3.0,
-    sampler_name="dpmpp_2m",
-    scheduler="karras",
-    denoise=0.7,
-)
+texts = written(model)
+sampler = sampled("", applied, texts, frames, denoise=0.7)
 drawn = Node("VAEDecode", samples=sampler["LATENT"], vae=model["VAE"])
 judge = Node("IQAModelLoader", metric="quickstart_iqa")
 scores = Node("IQAScoreImages", iqa_model=judge["iqa_model"], images=drawn["IMAGE"], protocol="64").sized(340, 320)
@@ -53,7 +41,7 @@ WORKFLOW = Workflow(
             applied,
         ],
     ),
-    Group("3  Draw", [prompt.sized(340, 110), negative.sized(340, 90)], [sampler, drawn]),
+    Group("3  Draw", list(texts), [sampler, drawn]),
     Group("4  Measure", [judge, scores, curve]),
     Group("5  Compare", [grid, save.sized(520, 620)]),
     thumbnail=(Shot("Save the frames"),),

@@ -1,25 +1,14 @@
 """One batch at five qualities, without a download."""
 
 from ..workflow import Group, Node, Note, Shot, Workflow
+from ._quickstart import sampled, written
 
 model = Node("IQAQuickstartModel")
-prompt = Node("CLIPTextEncode", "Prompt", clip=model["CLIP"], text="a dotted pink ring on teal stripes")
-negative = Node("CLIPTextEncode", "Negative prompt", clip=model["CLIP"])
+texts = written(model)
 adapter = Node("IQAAdapterLoader", adapter_name="quickstart_score.safetensors")
 sweep = Node("IQAQualitySweep", iqa_adapter=adapter["iqa_adapter"], latent=model["LATENT"], rows="1, 25, 50, 75, 99")
 applied = Node("IQAAdapterApply", model=model["MODEL"], iqa_embeds=sweep["iqa_embeds"], strength=1.25)
-sampler = Node(
-    "KSampler",
-    model=applied["MODEL"],
-    positive=prompt["CONDITIONING"],
-    negative=negative["CONDITIONING"],
-    latent_image=sweep["LATENT"],
-    seed=1,
-    steps=16,
-    cfg=3.0,
-    sampler_name="dpmpp_2m",
-    scheduler="karras",
-)
+sampler = sampled("", applied, texts, sweep)
 pictures = Node("VAEDecode", samples=sampler["LATENT"], vae=model["VAE"])
 judge = Node("IQAModelLoader", metric="quickstart_iqa")
 scores = Node("IQAScoreImages", iqa_model=judge["iqa_model"], images=pictures["IMAGE"]).sized(340, 420)
@@ -40,7 +29,7 @@ WORKFLOW = Workflow(
             Note("The **Quickstart Model** comes with the pack. Press **Run**: nothing is downloaded.", "Step 1"),
             model.sized(340, 200),
         ],
-        [prompt.sized(340, 110), negative.sized(340, 90)],
+        list(texts),
     ),
     Group(
         "2  Ask for five qualities",

@@ -1,8 +1,7 @@
 """The quality of a distorted photograph, onto drawings and onto an edited picture, without a download."""
 
 from ..workflow import Group, Node, Note, Shot, Workflow
-
-SAMPLING = {"seed": 1, "steps": 16, "cfg": 3.0, "sampler_name": "dpmpp_2m", "scheduler": "karras"}
+from ._quickstart import sampled, written
 
 model = Node("IQAQuickstartModel")
 reference = Node("IQAQuickstartPicture", "Reference", picture="cat", distortion="motion_blur", severity=0.9)
@@ -17,24 +16,12 @@ seen = Node(
 )
 quality = Node("IQAReferenceEmbed", iqa_adapter=adapter["iqa_adapter"], iqa_features=seen["iqa_features"])
 applied = Node("IQAAdapterApply", model=model["MODEL"], iqa_embeds=quality["iqa_embeds"])
-prompt = Node("CLIPTextEncode", "Prompt", clip=model["CLIP"], text="a dotted pink ring on teal stripes")
-negative = Node("CLIPTextEncode", "Negative prompt", clip=model["CLIP"])
-texts = {"positive": prompt["CONDITIONING"], "negative": negative["CONDITIONING"]}
-draw = Node(
-    "KSampler", "Text to image", model=applied["MODEL"], latent_image=model["LATENT"], denoise=1.0, **texts, **SAMPLING
-)
+texts = written(model)
+draw = sampled("Text to image", applied, texts, model)
 drawn = Node("VAEDecode", samples=draw["LATENT"], vae=model["VAE"])
 scene = Node("IQAQuickstartPicture", "Picture to edit", picture="scene", distortion="clean", severity=0.0)
 encoded = Node("VAEEncode", pixels=scene["IMAGE"], vae=model["VAE"])
-edit = Node(
-    "KSampler",
-    "Image to image",
-    model=applied["MODEL"],
-    latent_image=encoded["LATENT"],
-    denoise=0.5,
-    **texts,
-    **SAMPLING,
-)
+edit = sampled("Image to image", applied, texts, encoded, denoise=0.5)
 edited = Node("VAEDecode", samples=edit["LATENT"], vae=model["VAE"])
 
 
@@ -63,7 +50,7 @@ WORKFLOW = Workflow(
         ],
     ),
     Group("2  Ask for its quality", [seen, quality, applied]),
-    Group("3  Model and prompt", [model.sized(340, 200), prompt.sized(340, 110), negative.sized(340, 90)]),
+    Group("3  Model and prompt", [model.sized(340, 200), *texts]),
     Group("4  Draw with it", [draw, drawn, Note("Four drawings with the reference's quality.", "Step 3")]),
     Group(
         "5  Edit with it",
