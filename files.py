@@ -31,6 +31,7 @@ SMALL = 2**28  # bytes of a file that is copied into memory: one that is mapped 
 JSON = 2 * 2**20  # bytes; mean and standard deviation of 8,192 activations take 0.4 million
 
 T = TypeVar("T")
+_ADAPTERS: dict[object, TypeAdapter] = {}  # by type; they take longer to make than most texts to read
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]  # types for :func:`parse_json`
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(strict=True, max_length=1000), AfterValidator(one_line)]
@@ -261,7 +262,9 @@ def parse_json(text: str | bytes, kind: type[T], origin: object, most: int = JSO
     if len(text) > most:
         raise WrongFile(f"{shown(origin)} has {len(text):,} bytes, more than such a text can have. Get the right one.")
     try:
-        return TypeAdapter(kind).validate_json(text, strict=True)
+        if kind not in _ADAPTERS:
+            _ADAPTERS[kind] = TypeAdapter(kind)
+        return _ADAPTERS[kind].validate_json(text, strict=True)
     except ValidationError as error:
         raise WrongFile(f"{shown(origin)} cannot be understood: {_reason(error)}. Get it again.") from error
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 
 import torch
 from typing_extensions import TypedDict
 
-from ..files import Finite, Positive, read_json
+from ..files import Finite, Positive, WrongFile, read_json, shown
 from ..quality.statistics import MetricStatistics, cc3m_statistics
 from .checkpoint import load_adapter, save_adapter
 from .metadata import Metadata, MetricEntry
@@ -32,10 +33,9 @@ def convert(options: argparse.Namespace) -> str:
     """
     known = dict(cc3m_statistics())
     if options.statistics:
-        given = map(MetricStatistics.from_json, read_json(options.statistics, list[MetricEntry]))
-        known |= {metric.name: metric for metric in given}
+        known |= read_statistics(options.statistics)
     metrics = tuple(known.get(name, MetricStatistics(name)) for name in options.metrics)
-    features = read_json(options.feature_statistics, _Moments) if options.feature_statistics else {}
+    features = read_moments(options.feature_statistics) if options.feature_statistics else {}
     bare = Metadata(
         kind=options.kind,
         metrics=metrics,
@@ -57,3 +57,28 @@ def convert(options: argparse.Namespace) -> str:
         f"{options.target}: {metadata.kind} adapter for {base_model}, {adapter.tokens} tokens, "
         f"{metadata.iqa_model or ', '.join(inputs)}"
     )
+
+
+def read_statistics(path: Path) -> dict[str, MetricStatistics]:
+    """Statistics of metrics by name, from JSON.
+
+    Raises:
+        OSError, WrongFile: it cannot be read, or is something else.
+    """
+    entries = read_json(path, list[MetricEntry])
+    try:
+        return {entry["name"]: MetricStatistics.from_json(entry) for entry in entries}
+    except ValueError as error:
+        raise WrongFile(f"{shown(path)}: {shown(error)}") from error
+
+
+def read_moments(path: Path) -> _Moments:
+    """Mean and standard deviation of activations, from JSON.
+
+    Raises:
+        OSError, WrongFile: it cannot be read, or is something else.
+    """
+    moments = read_json(path, _Moments)
+    if len(moments.get("mean", ())) != len(moments.get("std", ())):
+        raise WrongFile(f"{shown(path)} has another number of means than of standard deviations. Get it again.")
+    return moments

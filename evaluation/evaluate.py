@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..files import shown
 from ..training.processes import in_main, processes
 from .base import Embedded
 from .comparing import CLEAN
@@ -78,7 +79,7 @@ def kinds(plan: Plan, origin: str) -> dict[str, tuple[type[Experiment], object]]
     """
     for name in plan.experiments:
         if name not in EXPERIMENTS:
-            raise ValueError(f"{origin}: unknown experiment {name!r}; known are {', '.join(EXPERIMENTS)}.")
+            raise ValueError(f"{origin}: unknown experiment {shown(repr(name))}; known are {', '.join(EXPERIMENTS)}.")
     return {
         name: (EXPERIMENTS[name], checked(EXPERIMENTS[name].Options, given, f"{origin}, experiments.{name}"))
         for name, given in plan.experiments.items()

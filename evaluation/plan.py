@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..files import shown
-from ..training.checked_settings import parse_mapping
+from ..training.checked_settings import parse_mapping, short
 
 PLANS = Path(__file__).parent / "plans"
 QUICKSTART_PLAN = PLANS / "quickstart.yaml"
@@ -166,4 +166,4 @@ def _sentence(error: ValidationError, kind: type[Settings]) -> str:
     if first["type"] == "value_error":
         return f"{first['ctx']['error']}."
     message = first["msg"].removeprefix("Input ").removesuffix(".")
-    return f"{where} {message}, not {shown(repr(first['input']))[:80]}."
+    return f"{where} {message}, not {short(first['input'])}."

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from typing_extensions import TypedDict
 
-from ..files import shown
+from ..files import parse_json, shown
 from ..quickstart import world
 from ..quickstart.world import HELD_OUT_SEEDS, HELD_OUT_THINGS, Scene, sample_scene
 
 HELD_OUT = "held-out"
 FIRST_SCENE = HELD_OUT_SEEDS.start + 50_000
 SCENES = 32  # that `held-out` has where no number is given
+
+
+class _Listed(TypedDict):
+    """A line of GenEval's metadata."""
+
+    prompt: str
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,8 @@ def _texts(file: Path) -> list[str]:
         raise ValueError(f"{shown(file)} must end in {', '.join(readers)}, which say how it is written.")
     try:
         return readers[file.suffix.lower()](file.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise ValueError(f"{shown(file)} cannot be read as {file.suffix}: {shown(error)}.") from error
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{shown(file)} cannot be read as {file.suffix}: {shown(error).rstrip('.')}.") from error
 
 
 def _lines(text: str) -> list[str]:
@@ -88,4 +94,4 @@ def _parti_prompts(text: str) -> list[str]:
 
 def _geneval(text: str) -> list[str]:
     """Field ``prompt`` of GenEval's metadata (Ghosh et al., *GenEval*, arXiv 2310.11513)."""
-    return [json.loads(line)["prompt"] for line in text.splitlines() if line.strip()]
+    return [parse_json(line, _Listed, "a line")["prompt"] for line in text.splitlines() if line.strip()]

@@ -1,26 +1,28 @@
 """Numbers that were measured of pictures, kept line by line as they come.
 
-A file for every measure and process, a JSON object for every picture; a line that a killed process left half is
-skipped, and its picture measured again.
+A file for every measure and process, a line of JSON for every picture; a line that a killed process left half, or
+that is something else, is skipped, and its picture measured again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..files import shown
+from ..files import Finite, WrongFile, parse_json, shown
 from ..training.processes import in_main, is_main, processes, share
 from .cells import Store, digest_of
 from .measures import Measure
 
 AT_ONCE = 32  # pictures that are measured together
+Value = Finite | list[Finite | None] | None  # a number or a vector; None for one that a measure could not give
 
 
 class ScoreCache:
@@ -32,7 +34,7 @@ class ScoreCache:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._known: dict[str, dict[str, float | list[float]]] = {}
+        self._known: dict[str, dict[str, Value]] = {}
 
     def measure(self, measure: Measure, pictures: Sequence[str], store: Store, note: Callable[[str], None]) -> None:
         """Measure this process's share of what is not known, which the main process lists for all.
@@ -75,14 +77,14 @@ class ScoreCache:
         name = "".join(letter if letter.isalnum() or letter in "-_+" else "-" for letter in measure.name)
         return f"{name}-{digest_of(measure.identity)[:12]}"
 
-    def _read(self, measure: Measure) -> dict[str, float | list[float]]:
+    def _read(self, measure: Measure) -> dict[str, Value]:
         stem = self._stem(measure)
         if stem not in self._known:
             lines = (line for file in sorted(self.folder.glob(f"{stem}.*.jsonl")) for line in _lines(file))
-            self._known[stem] = dict(lines)
+            self._known[stem] = _of_one_width(lines)
         return self._known[stem]
 
-    def _append(self, measure: Measure, values: dict[str, float | list[float] | None]) -> None:
+    def _append(self, measure: Measure, values: dict[str, Value]) -> None:
         file = self.folder / f"{self._stem(measure)}.{processes().process_index}.jsonl"
         text = "".join(f"\n{json.dumps([digest, value])}" for digest, value in values.items())  # ends a half line
         try:
@@ -97,14 +99,22 @@ class ScoreCache:
         self._read(measure).update(values)
 
 
-def _lines(file: Path) -> list[tuple[str, float | list[float]]]:
+def _lines(file: Path) -> list[tuple[str, Value]]:
     found = []
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            digest, value = json.loads(line)
-        except ValueError:  # a half line, or an empty one
-            continue
-        found.append((digest, value))
+        with contextlib.suppress(WrongFile):  # a half line, or an empty one
+            found.append(parse_json(line, tuple[str, Value], file))
+    return found
+
+
+def _of_one_width(lines: Iterable[tuple[str, Value]]) -> dict[str, Value]:
+    """The last value of each picture; without those of another kind or width than the first one has."""
+    found, width = {}, None
+    for digest, value in lines:
+        here = len(value) if isinstance(value, list) else -1
+        width = here if width is None and value is not None else width
+        if value is None or here == width:
+            found[digest] = value
     return found
 
 

@@ -16,13 +16,13 @@ from urllib.parse import unquote
 
 from PIL import Image
 
-from ..files import shown
+from ..files import WrongFile, parse_json, shown
 from .base import Embedded
 from .bradley_terry import strengths
 from .contenders import NAMES, contenders, first_score_adapter
 from .plan import read_plan
 from .session import Session
-from .votes import CHOICES, append_vote, read_lines, read_votes, votes_file
+from .votes import CHOICES, Given, append_vote, read_lines, read_votes, votes_file
 
 PAGE = Path(__file__).parent / "vote.html"
 LOOPBACK = "127.0.0.1"
@@ -80,21 +80,23 @@ class Ballot:
         state = {"done": len(self.pairs) - len(left), "all": len(self.pairs)}
         return state | ({"left": left[0].left, "right": left[0].right, "prompt": left[0].prompt} if left else {})
 
-    def vote(self, given: dict) -> dict:
+    def vote(self, text: bytes) -> dict:
         """Keep a vote.
+
+        Args:
+            text: JSON, see :class:`.votes.Given`.
 
         Raises:
             ValueError: it is not about a pair of this plan, or has no voter or choice.
         """
-        voter, choice = given.get("voter"), given.get("choice")
-        pair = frozenset((str(given.get("left")), str(given.get("right"))))
-        if choice not in CHOICES or not isinstance(voter, str) or not voter.strip() or len(voter) > 100:
-            raise ValueError(f"A vote needs a voter and a choice, one of {', '.join(CHOICES)}.")
-        if pair not in {each.key for each in self.pairs}:
+        try:
+            given = parse_json(text, Given, "the vote")
+        except WrongFile as error:
+            raise ValueError(f"A vote needs a voter and a choice, one of {', '.join(CHOICES)}.") from error
+        if frozenset((given["left"], given["right"])) not in {each.key for each in self.pairs}:
             raise ValueError("This pair is not one of the plan's; load the page again.")
-        fields = ("voter", "left", "right", "choice")
-        append_vote(votes_file(self.session), {name: given[name] for name in fields})
-        return self.next(voter)
+        append_vote(votes_file(self.session), given)
+        return self.next(given["voter"])
 
     def standing(self) -> str:
         """Bradley-Terry scores of all votes, a line each."""
@@ -163,8 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.FORBIDDEN)
             return
         try:
-            given = json.loads(self.rfile.read(length))
-            answer, status = self.ballot.vote(given if isinstance(given, dict) else {}), HTTPStatus.OK
+            answer, status = self.ballot.vote(self.rfile.read(length)), HTTPStatus.OK
         except (ValueError, OSError) as error:
             answer, status = {"error": str(error)}, HTTPStatus.BAD_REQUEST
         self._answer(json.dumps(answer).encode(), "application/json", status)

@@ -6,6 +6,9 @@ The file's metadata lists the shards with their bytes and times, so that what ha
 
 Numbers are held in memory, 21 bytes a picture. Texts stay in the file: those of 1,024 rows at a time are read when one
 of them is asked for, in 0.2 ms.
+
+A set of a stranger may bring an index. So it counts only while the shards that it lists are those that are there, and
+what it says of them is compared with their bytes; one that is no index is as none.
 """
 
 from __future__ import annotations
@@ -23,30 +26,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..files import shown, written_whole
+from ..files import WrongFile, parse_json, shown, written_whole
 from ..optional import needed
+from .index_layout import (
+    DESCRIBED,
+    GROUP,
+    MARK,
+    NUMBERS,
+    TEXTS,
+    VERSION,
+    Known,
+    Shard,
+    check_layout,
+    check_places,
+)
 from .picture import Picture
+from .unfolding import ROOM, unfold_texts
 
 NAME, HIDDEN = ".iqa_index.parquet", ".{}.iqa_index.parquet"  # in the set's folder; beside a shard that is the set
-MARK = b"iqa_index"  # key of the metadata
-VERSION = 1
-GROUP = 1024  # rows of a row group
-NUMBERS = {"shard": np.int32, "offset": np.int64, "size": np.int64}
-TEXTS = ("key", "caption", "uncaptioned")
 KEPT = 8  # row groups whose texts are kept
-
-
-class Shard(NamedTuple):
-    """A file with pictures in it.
-
-    Attributes:
-        name: path below the set's folder.
-        size, time: of the file when it was read; in bytes, and in nanoseconds.
-    """
-
-    name: str
-    size: int
-    time: int
 
 
 class Rows(NamedTuple):
@@ -82,14 +80,14 @@ class Index:
             import pyarrow
             import pyarrow.parquet as parquet
         try:
-            self._file = parquet.ParquetFile(self.path, memory_map=True)
-            known = json.loads((self._file.schema_arrow.metadata or {})[MARK])
-            if known["version"] != VERSION:
-                raise ValueError(f"version {known['version']}")
-            self.shards = [Shard(*entry) for entry in known["shards"]]
-            self.problems = known["problems"]
+            self._file = parquet.ParquetFile(self.path, memory_map=True, read_dictionary=list(TEXTS))
+            check_layout(self.path, self._file)
+            known = parse_json((self._file.schema_arrow.metadata or {})[MARK], Known, self.path, DESCRIBED)
+            self.shards, self.problems = known["shards"], known["problems"]
+            if len(self.problems) != len(self.shards) + 1:
+                raise ValueError("it does not say what is wrong with each shard")
             self._read_numbers()
-        except (OSError, pyarrow.ArrowException, ValueError, LookupError, TypeError) as error:
+        except (OSError, pyarrow.ArrowException, ValueError, LookupError) as error:
             raise ValueError(f"{shown(self.path)} is no index of pictures that can be read ({shown(error)})") from error
         self._reading = threading.Lock()
         self._texts = lru_cache(KEPT)(self._read_texts)
@@ -126,9 +124,12 @@ class Index:
         is_wanted[np.searchsorted(rows, numbers)] = True
         start = 0
         for batch in self._batches([name], block, groups.tolist()):
-            part, column = is_wanted[start : start + len(batch)], batch.column(0)
+            part = is_wanted[start : start + len(batch)]
             start += len(batch)
-            yield (column if part.all() else column.filter(_arrow(part))).to_pylist()
+            with self._checked():
+                column = self._plain(name, batch)
+                texts = (column if part.all() else column.filter(_arrow(part))).to_pylist()
+            yield texts
 
     def places(self, numbers: np.ndarray) -> np.ndarray:
         """See :func:`.found.places`."""
@@ -155,28 +156,50 @@ class Index:
     def _batches(self, names: Sequence[str], block: int, groups: list[int] | None = None) -> Iterator:
         import pyarrow.parquet as parquet
 
-        with parquet.ParquetFile(
-            self.path, memory_map=True
-        ) as file:  # the one that threads share has a place of its own
+        # the one that threads share has a place of its own
+        with self._checked(), parquet.ParquetFile(self.path, memory_map=True, read_dictionary=list(TEXTS)) as file:
             yield from file.iter_batches(block, groups, columns=list(names), use_threads=False)
+
+    def _plain(self, name: str, table) -> Sequence:
+        """Texts of a table or a batch; a key is always there."""
+        import pyarrow
+
+        column = table[name]
+        column = column if isinstance(column, pyarrow.ChunkedArray) else pyarrow.chunked_array([column])
+        if name == "key" and column.null_count:
+            raise WrongFile(f"{shown(self.path)} has pictures without keys. Delete it: it is made again.")
+        return unfold_texts(column, self.path, 2 * self.path.stat().st_size + ROOM)
+
+    @contextlib.contextmanager
+    def _checked(self) -> Iterator[None]:
+        """Raises:
+            WrongFile: texts cannot be read.
+        """  # fmt: skip
+        import pyarrow
+
+        try:
+            yield
+        except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
+            raise WrongFile(f"{shown(self.path)} is damaged ({shown(error)}). Delete it: it is made again.") from error
 
     def _read_numbers(self) -> None:
         count, start = self._file.metadata.num_rows, 0
         arrays = {name: np.empty(count, kind) for name, kind in NUMBERS.items()}
         self.captioned = np.empty(count, bool)
+        ends = np.array([*(shard.size for shard in self.shards), 0])  # the last one is that of -1
         for batch in self._batches([*NUMBERS, "captioned"], 2**16):
             part = slice(start, start + len(batch))
             for name, array in arrays.items():
                 array[part] = batch.column(name).to_numpy()
             self.captioned[part] = batch.column("captioned").to_numpy(zero_copy_only=False)
+            check_places(*(array[part] for array in arrays.values()), ends)
             start += len(batch)
         self.shard, self.offset, self.size = arrays.values()
-        if count and not -1 <= self.shard.min() <= self.shard.max() < len(self.shards):
-            raise ValueError("a row is of a shard that it does not list")
 
     def _read_texts(self, group: int) -> list[list]:
-        table = self._file.read_row_group(group, columns=list(TEXTS), use_threads=False)
-        keys, captions, reasons = (table[name].to_pylist() for name in TEXTS)
+        with self._checked():
+            table = self._file.read_row_group(group, columns=list(TEXTS), use_threads=False)
+            keys, captions, reasons = (self._plain(name, table).to_pylist() for name in TEXTS)
         return [keys, captions, [reason or "" for reason in reasons]]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import re
-import unicodedata
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -14,7 +13,8 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 PUNCTUATION = re.compile("[‘’“”«»–—…°©®™€£§·¡¿×\\xa0]")  # of Windows-1252, beside words
-SPACES = "\t\n\r\f\v\x85\x1a"  # the last one ends files of DOS
+# control characters but for white space (\x1a ends files of DOS), and halves of characters
+NO_TEXT = re.compile("[\0-\x08\x0e-\x19\x1b-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 
 
 def decode_text(data: bytes) -> str:
@@ -27,7 +27,7 @@ def decode_text(data: bytes) -> str:
         ValueError: it is in another encoding, or no text.
     """
     text = _decoded(data)
-    if any(unicodedata.category(character) in ("Cc", "Cs") and character not in SPACES for character in text):
+    if NO_TEXT.search(text):
         raise ValueError("is no text")
     return text
 

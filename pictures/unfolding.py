@@ -73,21 +73,28 @@ def check_unfolding(path: Path, described: FileMetaData, room: int = ROOM) -> No
 
 def _column(file: ParquetFile, name: str, path: Path, most: int, is_text: bool) -> ChunkedArray:
     import pyarrow
-    import pyarrow.compute as compute
 
     if not is_text:
         nested = pyarrow.types.is_nested(file.schema_arrow.field(name).type)
         rows = PIECE if nested else max(1, file.metadata.num_rows)
         return read_pieces(file, name, path, most, rows, list(range(file.num_row_groups)))
-    column = file.read([name], use_threads=False).column(0)
-    taken = 0
-    for chunk in column.chunks:
-        if pyarrow.types.is_dictionary(chunk.type):
-            lengths = compute.binary_length(chunk.dictionary)
-            taken += compute.sum(lengths.take(chunk.indices)).as_py() or 0
-    _check(path, taken, most)
-    kind = column.type.value_type if pyarrow.types.is_dictionary(column.type) else column.type
-    return column.cast(kind)
+    return unfold_texts(file.read([name], use_threads=False).column(0), path, most)
+
+
+def unfold_texts(column: ChunkedArray, path: Path, most: int) -> ChunkedArray:
+    """Texts as they are from texts that were read as dictionaries (``read_dictionary``).
+
+    Raises:
+        WrongFile: they take more than ``most`` bytes.
+    """
+    import pyarrow
+    import pyarrow.compute as compute
+
+    if not pyarrow.types.is_dictionary(column.type):
+        return column
+    lengths = (compute.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)
+    _check(path, sum(compute.sum(length).as_py() or 0 for length in lengths), most)
+    return column.cast(column.type.value_type)
 
 
 def _is_text(schema: Schema, name: str) -> bool:

@@ -15,7 +15,7 @@ import comfy.sd
 import torch
 from torch import Tensor
 
-from ..files import read_tensors, remove_left_behind, shown, write_tensors, write_text
+from ..files import read_json, read_tensors, remove_left_behind, shown, write_tensors, write_text
 from .cache_shards import FOLDER, Shards, Writer
 
 Tensors = dict[str, Tensor]
@@ -116,9 +116,8 @@ class Cache:
             parts: on which it depends.
         """
         try:
-            names = json.loads(self._complete(parts).read_text(encoding="utf-8"))
-            return isinstance(names, list) and set(names) <= set(self.shards.names)
-        except (OSError, ValueError, TypeError):
+            return set(read_json(self._complete(parts), list[str])) <= set(self.shards.names)
+        except (OSError, ValueError):
             return False
 
     def note_complete(self, parts: tuple) -> None:

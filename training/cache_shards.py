@@ -16,12 +16,15 @@ import struct
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
+from typing_extensions import TypedDict
 
-from ..files import shown, written_whole
+from ..files import parse_json, shown, written_whole
 
 FOLDER = "shards"  # of the cache
 SHARD = 2 * 2**30  # bytes, about
@@ -40,6 +43,17 @@ HEADER = 2**16  # bytes of a shard's header at most
 PIECE = 2**24  # bytes that are moved at once
 
 Layout = tuple[tuple[str, torch.dtype, tuple[int, ...]], ...]  # name, kind and shape of each tensor of an entry
+
+
+Whole = Annotated[int, Field(ge=0, le=2**50)]
+
+
+class _Described(TypedDict):
+    """A tensor in the header of a shard."""
+
+    dtype: str
+    shape: tuple[Whole, ...]
+    data_offsets: tuple[Whole, Whole]
 
 
 class Shards:
@@ -122,21 +136,26 @@ class _Complete:
             (header,) = struct.unpack("<Q", beginning) if len(beginning) == 8 else (HEADER + 1,)
             if header > HEADER:
                 raise ValueError("it is no shard")
-            described = json.loads(file.read(header))
-        self._count, end = int(described[DIGEST]["shape"][0]), 0
+            described = parse_json(file.read(header), dict[str, _Described], path, HEADER)
+        self._count, end = described[DIGEST]["shape"][0], 0
         for name, entry in described.items():
-            kind, shape = KINDS[entry["dtype"]], tuple(map(int, entry["shape"]))
+            kind, shape = KINDS[entry["dtype"]], entry["shape"]
             begin, end = entry["data_offsets"]
             if shape[0] != self._count or end - begin != math.prod(shape) * kind.itemsize:
                 raise ValueError("its header is damaged")
             self.tensors[name] = kind, shape[1:], 8 + header + begin
+        if self._of_row(DIGEST) != (torch.uint8, (20,)) or self._of_row(CHECKSUM) != (torch.int64, ()):
+            raise ValueError("it has no digests or checksums")
         if path.stat().st_size != 8 + header + end:
             raise ValueError(f"it has {path.stat().st_size:,} bytes in place of {8 + header + end:,}")
 
+    def _of_row(self, name: str) -> tuple[torch.dtype, tuple[int, ...]]:
+        return self.tensors[name][:2]
+
     def first_bytes(self) -> np.ndarray:
         """``[n]`` the first eight bytes of each entry's digest as a number."""
-        _, shape, start = self.tensors[DIGEST]
-        digests = np.fromfile(self.path, np.uint8, self._count * 20, offset=start).reshape(self._count, *shape)
+        start = self.tensors[DIGEST][2]
+        digests = np.fromfile(self.path, np.uint8, self._count * 20, offset=start).reshape(self._count, 20)
         return np.ascontiguousarray(digests[:, :8]).view(np.uint64)[:, 0].copy()
 
     def read(self, row: int, names: Iterable[str]) -> dict[str, Tensor]:

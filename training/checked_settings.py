@@ -109,7 +109,7 @@ class Checked:
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
-            raise ValueError(f"Training settings: {name} must be {expected}, not {_short(getattr(self, name))}.")
+            raise ValueError(f"Training settings: {name} must be {expected}, not {short(getattr(self, name))}.")
 
 
 def _as_number(value: object, kind: type) -> object:
@@ -132,7 +132,7 @@ def _shown(text: object) -> str:
     return shown(text)
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
     """Lists within lists are cut: YAML can name one of them many times, and each of those many times again."""
     entries = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
     if any(isinstance(entry, (list, tuple, dict)) for entry in entries):

@@ -16,7 +16,9 @@ from ..pictures.reading import Picture
 Place = tuple[tuple[str, ...], str]  # folders and name without ending; the ending
 
 
-def match_keys(keys: Sequence[str], pictures: Sequence[Picture], values: np.ndarray, column: str) -> np.ndarray:
+def match_keys(
+    keys: Sequence[str], pictures: Sequence[Picture], values: np.ndarray, column: str, origin: str
+) -> np.ndarray:
     """Find the picture of each row.
 
     ``photos\\\\cats\\\\1.png``, ``cats/1.png``, ``1.png`` and ``1`` all name the picture ``cats/1.png``, as long as no
@@ -24,7 +26,7 @@ def match_keys(keys: Sequence[str], pictures: Sequence[Picture], values: np.ndar
 
     Args:
         values: ``[rows, m]``; several rows of one picture are allowed where they say the same.
-        column: of the keys, for messages.
+        column, origin: of the keys, and the file that has it, for messages.
 
     Returns:
         ``[rows]`` number of the picture; -1 for rows without one.
@@ -45,11 +47,11 @@ def match_keys(keys: Sequence[str], pictures: Sequence[Picture], values: np.ndar
             first, second = (shown(pictures[number].key) for _, number in candidates[:2])
             raise ValueError(
                 f"{shown(keys[row])} in the column {shown(column)} may mean {first} or {second}. Write whole paths "
-                "below the folder of pictures into that column, or choose another with --key."
+                f"below the folder of pictures into that column of {origin}, or choose another with --key."
             )
         for difference, number in candidates:
             found[row], added[row] = number, difference
-    _choose_rows(keys, found, added, values, pictures)
+    _choose_rows(keys, found, added, values, pictures, origin)
     return found
 
 
@@ -91,7 +93,12 @@ def _best(candidates: list[tuple[tuple | None, int]]) -> list[tuple[tuple, int]]
 
 
 def _choose_rows(
-    keys: Sequence[str], found: np.ndarray, added: dict[int, tuple], values: np.ndarray, pictures: Sequence[Picture]
+    keys: Sequence[str],
+    found: np.ndarray,
+    added: dict[int, tuple],
+    values: np.ndarray,
+    pictures: Sequence[Picture],
+    origin: str,
 ) -> None:
     """Leave one row per picture in ``found``: the exact one, else one whose key differs as most keys do."""
     usual = Counter(difference[:2] for difference in added.values())
@@ -108,7 +115,7 @@ def _choose_rows(
             if merit(row) == merit(first) and not np.array_equal(values[row], values[first], equal_nan=True):
                 raise ValueError(
                     f"{shown(pictures[number].key)} has several rows that do not say the same ({shown(keys[first])}, "
-                    f"row {first + 1}, and {shown(keys[row])}, row {row + 1}). Leave one of them, for example their "
-                    "mean."
+                    f"row {first + 1}, and {shown(keys[row])}, row {row + 1}). Leave one of them in {origin}, for "
+                    "example their mean."
                 )
         found[rest] = -1

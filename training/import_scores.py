@@ -62,7 +62,7 @@ def import_scores(
     if (folder / CONTENTS).is_file() and not (there := Contents.read(folder)).imported:
         raise ValueError(f"{folder} already holds a table of {there}, not of {contents}. Choose another name.")
     keys, values = source.keys(key), np.stack([column.values(source) for column in chosen], 1)
-    rows = match_keys(keys, pictures, values, key)
+    rows = match_keys(keys, pictures, values, key, shown(source.path.name))
     notes = [column.note for column in chosen if column.note] + _notes(source, key, keys, rows, pictures)
     row_of = {int(number): row for row, number in enumerate(rows.tolist()) if number >= 0}
     forget(folder)

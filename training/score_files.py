@@ -53,9 +53,10 @@ class ScoreFile:
         """Texts of a column; whole numbers are written as such, empty for a row without one.
 
         Raises:
-            WrongFile: there is no such column.
+            WrongFile: there is no such column, or no row.
         """
         found = ["" if value is None else str(value).strip() for value in self._values(column)]
+        self._require_rows(found)
         found = ["" if text == "nan" else text for text in found]
         if all(WHOLE.fullmatch(text) for text in filter(None, found)):  # as pandas writes numbers beside absent ones
             found = [text.removesuffix(".0") for text in found]
@@ -81,6 +82,10 @@ class ScoreFile:
         hint = f" Did you mean {shown(near[0])}?" if near else ""
         there = shown(", ".join(self.columns[:SHOWN]))
         raise WrongFile(f"{shown(self.path)} has no column {shown(column)}; it has {there}{more}.{hint}")
+
+    def _require_rows(self, rows: list) -> None:
+        if not rows:
+            raise WrongFile(f"{shown(self.path)} has no rows below its head, so there is nothing to import.")
 
     def _values(self, column: str) -> list:
         self.require(column)
@@ -116,8 +121,7 @@ class ScoreFile:
             self._rows = list(table)
         except (ValueError, csv.Error) as error:
             raise WrongFile(f"{shown(self.path)} is no table that can be read: it {shown(error)}.") from error
-        if not self._rows:
-            raise WrongFile(f"{shown(self.path)} has no rows below its head, so there is nothing to import.")
+        self._require_rows(self._rows)
         return names
 
     def _schema(self) -> list[str]:

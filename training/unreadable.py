@@ -47,7 +47,7 @@ def still_unreadable(folder: Path, pictures: Sequence[Picture]) -> set[str]:
         WrongFile: ``unreadable.parquet`` is damaged.
     """
     listed = folder / UNREADABLE
-    text = listed.read_text(encoding="utf-8") if listed.is_file() else ""
+    text = listed.read_text(encoding="utf-8", errors="replace") if listed.is_file() else ""
     names = {line[: found.start()] for line in text.splitlines() for found in re.finditer(": ", line)}
     chosen = [picture for picture in pictures if shown(picture.key) in names]
     if chosen and (folder / SEEN_UNREADABLE).is_file():

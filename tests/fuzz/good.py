@@ -17,7 +17,7 @@ from iqa_adapter.adapter.projection import QualityEncoding, QualityProjection
 from iqa_adapter.training import cache as latents
 from iqa_adapter.training.pictures_record import PicturesRecord
 from iqa_adapter.training.record import RunRecord
-from iqa_adapter.training.settings import RunSettings, TrainingSettings, settings_yaml
+from iqa_adapter.training.settings import RunSettings, TrainingSettings
 from iqa_adapter.training.state import CHECKPOINT, TrainingState
 from iqa_adapter.training.trainable import TrainableAdapter
 
@@ -145,16 +145,18 @@ YAML = ("[", "&a [*a]", "!!python/object:os.system a", "2026-13-45", "? [a, b]",
 
 
 @cache
-def _settings() -> dict:
-    return yaml.safe_load(settings_yaml())
+def _yaml(text: str) -> tuple[str, dict]:
+    """Without comments, and what it says."""
+    plain = "\n".join(line for line in text.splitlines() if line and not line.startswith("#"))
+    return plain, yaml.safe_load(plain)
 
 
-def settings_file(rng: Random) -> bytes:
+def yaml_file(rng: Random, text: str) -> bytes:
     """Valid YAML with other values, or other lines."""
-    text = "\n".join(line for line in settings_yaml().splitlines() if line and not line.startswith("#"))
+    text, content = _yaml(text)
     if rng.random() < 0.4:
         return lines(rng, text, YAML)
-    changed = tree(rng, _settings())
+    changed = tree(rng, content)
     try:
         return yaml.dump(changed, Dumper=DUMPER, allow_unicode=rng.random() < 0.5).encode()
     except UnicodeEncodeError:  # half characters

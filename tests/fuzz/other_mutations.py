@@ -56,8 +56,20 @@ def _tags(data: bytes, place: int = 128, end: int | None = None) -> list[int]:
     return found
 
 
-def table(rng: Random, columns: Mapping[str, list], suffix: str = ".parquet") -> bytes:
-    """Other columns, types, values and numbers of rows; sometimes packed, or damaged."""
+def table(
+    rng: Random,
+    columns: Mapping[str, list],
+    suffix: str = ".parquet",
+    kinds: Mapping[str, pyarrow.DataType] | None = None,
+    metadata: Mapping[bytes, bytes] | None = None,
+) -> bytes:
+    """Other columns, types, values and numbers of rows; sometimes packed, or damaged.
+
+    Args:
+        kinds: of what type columns are, where values do not say it.
+        metadata: of the file.
+    """
+    kinds = kinds or {}
     columns = {name: list(values) for name, values in columns.items()}
     names, what = list(columns), rng.randrange(12)
     name = rng.choice(names)
@@ -70,12 +82,14 @@ def table(rng: Random, columns: Mapping[str, list], suffix: str = ".parquet") ->
     elif what == 5:
         rows = rng.choice((0, 1, 40))
         columns = {name: values[:1] * rows for name, values in columns.items()}
-    arrays = {name: _array(values, rng.choice(TYPES) if what == 6 else None) for name, values in columns.items()}
+    arrays = {name: _array(values, rng.choice(TYPES) if what == 6 else kinds.get(name))
+              for name, values in columns.items()}  # fmt: skip
     if what == 8 and suffix == ".parquet":
         return _repeated(tuple(columns))
     if what == 7:  # of which a few bytes make any number of rows
         return _packed(tuple(columns), suffix)
-    data = _written(pyarrow.table(arrays), suffix, rng.choice(COMPRESSIONS), rng.choice((1, 2, 10**7)))
+    made = pyarrow.table(arrays).replace_schema_metadata(metadata)
+    data = _written(made, suffix, rng.choice(COMPRESSIONS), 10**7 if metadata else rng.choice((1, 2, 10**7)))
     return data if what < 9 else _at_end(rng, data) if what < 11 else raw(rng, data)
 
 
@@ -92,7 +106,7 @@ def _written(made: pyarrow.Table, suffix: str, compression: str, rows: int) -> b
 @cache
 def _packed(columns: tuple[str, ...], suffix: str) -> bytes:
     """Rows of nothing: as Parquet, five million of them are a few kilobytes."""
-    count = 5 * 10**6 if suffix == ".parquet" else 10**5
+    count = 5 * 10**6 if suffix == ".parquet" else 20_000
     nothing = pyarrow.nulls(count, pyarrow.string())
     return _written(pyarrow.table(dict.fromkeys(columns, nothing)), suffix, "zstd", 10**8)
 

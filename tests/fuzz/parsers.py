@@ -152,6 +152,9 @@ def read_iqa_weights(path: Path) -> None:
     weights.state_dict(weights.read(path), path)
 
 
+SETTINGS = settings.settings_yaml()
+
+
 def read_settings(path: Path) -> None:
     given = checked_settings.parse_mapping(path.read_bytes(), path.name)
     settings.RunSettings.from_mapping(given, path.name)
@@ -202,11 +205,13 @@ RUNS = [
            good.read_record, is_table, {"run.json": json.dumps(good.RECORD).encode()},
            named=("pictures.parquet", "pictures of a run")),
     Parser("log of losses", "loss.jsonl", lambda rng: lines(rng, good.LOSSES, good.LOSS_LINES), read_log, is_text),
-    Parser("settings", "mine.yaml", good.settings_file, read_settings, is_yaml),
+    Parser("settings", "mine.yaml", lambda rng: good.yaml_file(rng, SETTINGS), read_settings, is_yaml),
 ]  # fmt: skip
 
 
 def all_parsers() -> list[Parser]:
+    from .evaluation_parsers import EVALUATIONS
     from .set_parsers import SETS
+    from .work_parsers import WORK
 
-    return [*MODELS, *RUNS, *SETS]
+    return [*MODELS, *RUNS, *SETS, *WORK, *EVALUATIONS]

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import tarfile
 from functools import cache
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet as parquet
 import torch
 from PIL import Image
 
+from iqa_adapter.pictures import index, index_layout
+from iqa_adapter.pictures.found import captions, keys, places
 from iqa_adapter.pictures.pixels import decode, open_image
-from iqa_adapter.pictures.reading import Found, find_pictures
+from iqa_adapter.pictures.reading import Found, Picture, find_pictures
 from iqa_adapter.training import table, table_statistics, unreadable
 from iqa_adapter.training.import_columns import parse_columns
+from iqa_adapter.training.import_keys import match_keys
+from iqa_adapter.training.import_scores import _contents, _key_column, _notes
 from iqa_adapter.training.score_files import ScoreFile
+from iqa_adapter.training.unreadable import SEEN_UNREADABLE, UNREADABLE
 
 from .mutations import json_text, lines, safetensors_file
 from .other_mutations import picture, shard
@@ -86,16 +96,81 @@ def _rows(folder: Path) -> tuple[table.Contents, table.Rows]:
     return contents, table.Rows.read(folder / "000000.parquet", contents)
 
 
+SCORED_PICTURES = [Picture(f"{name}.png", None, Path(f"{name}.png")) for name in "abc"]
+
+
 def read_scores(path: Path) -> None:
+    """As an import does, but for the pictures."""
     file = ScoreFile(path)
-    file.keys("image")
-    for column in parse_columns(["mos:higher", "niqe"], file):
-        column.values(file)
+    columns, key = parse_columns(["mos:higher", "niqe"], file), _key_column(file)
+    _contents(columns, "")
+    keys, values = file.keys(key), np.stack([column.values(file) for column in columns], 1)
+    rows = match_keys(keys, SCORED_PICTURES, values, key, file.path.name)
+    _notes(file, key, keys, rows, SCORED_PICTURES)
 
 
 def read_listed(path: Path) -> None:
     pictures = find_pictures(path.parent / "photos")
     unreadable.still_unreadable(path.parent, pictures)
+
+
+TIME = 10**18  # of the shard of which an index is
+
+
+def _shard() -> tuple[bytes, list[int]]:
+    """With two pictures, and where they begin."""
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w") as archive:
+        for name in ("a.png", "b.png"):
+            member = tarfile.TarInfo(name)
+            member.size = len(PNG)
+            archive.addfile(member, io.BytesIO(PNG))
+    with tarfile.open(fileobj=io.BytesIO(output.getvalue())) as archive:
+        return output.getvalue(), [member.offset_data for member in archive]
+
+
+SHARD, OFFSETS = _shard()
+INDEX = {"key": ["some.tar/a", "some.tar/b"], "caption": ["a cat", None], "captioned": [True, False], "shard": [0, 0],
+         "offset": OFFSETS, "size": [len(PNG)] * 2, "uncaptioned": [None, "has none"]}  # fmt: skip
+INDEX_TYPES = {
+    name: getattr(pyarrow, "bool_" if kind == "bool" else kind)() for name, kind in index_layout.COLUMNS.items()
+}
+KNOWN = {"version": 1, "shards": [["some.tar", len(SHARD), TIME]], "problems": [[], []]}
+PLACES = (0, 1, -1, 2, 511, len(SHARD), 2**31 - 1, -(2**31), 2**40, -(2**62), 2**63 - 1)
+
+
+def index_file(rng: Random) -> bytes:
+    """Columns of another type, other numbers, or other metadata; or texts that unfold to a gigabyte."""
+    what, columns = rng.randrange(20), {name: list(values) for name, values in INDEX.items()}
+    if what == 0:
+        return _long_texts()
+    for _ in range(rng.choice((1, 1, 2)) if what < 8 else 0):
+        name = rng.choice(("shard", "offset", "size"))
+        least, most = (-(2**31), 2**31 - 1) if name == "shard" else (-(2**63), 2**63 - 1)
+        columns[name][rng.randrange(2)] = max(least, min(most, rng.choice(PLACES)))
+    known = json.dumps(KNOWN).encode() if what < 14 else json_text(rng, KNOWN)
+    return table_file(rng, columns, kinds=INDEX_TYPES, metadata={index_layout.MARK: known})
+
+
+@cache
+def _long_texts() -> bytes:
+    count, output = 1000, io.BytesIO()
+    columns = {name: values[:1] * count for name, values in INDEX.items()}
+    columns |= {"key": ["a" * 10**6] * count}
+    made = pyarrow.table({name: pyarrow.array(values, INDEX_TYPES[name]) for name, values in columns.items()})
+    made = made.replace_schema_metadata({index_layout.MARK: json.dumps(KNOWN)})
+    parquet.write_table(made, output, 1024, compression="zstd", use_dictionary=["key"], dictionary_pagesize_limit=2**24)
+    return output.getvalue()
+
+
+def read_index(path: Path) -> None:
+    """An index is refused, or used for the set in whose folder it is."""
+    os.utime(path.parent / "some.tar", ns=(TIME, TIME))
+    index.Index(path, path.parent)
+    found = read_pictures(path)
+    for column in (keys, captions):
+        list(column(found))
+    places(found)
 
 
 def read_pictures(path: Path) -> Found:
@@ -145,6 +220,13 @@ def features_file(rng: Random) -> bytes:
     return safetensors_file(rng, {"features": torch.ones(3, 2).half()}, {})
 
 
+def _seen() -> bytes:
+    """What the list of unreadable pictures knows of them."""
+    output = io.BytesIO()
+    parquet.write_table(pyarrow.table(SEEN), output)
+    return output.getvalue()
+
+
 STATED, COLUMNS = ("statistics.json", "Scoring of", "The scores of"), ("mos", "niqe")
 SETS = [
     Parser("rows of scores", "000000.parquet", lambda rng: table_file(rng, ROWS), read_table, is_table, SCORED,
@@ -173,6 +255,9 @@ SETS = [
            PHOTOS),
     Parser("caption", "a.json", lambda rng: json_text(rng, {"text": "a cat", "caption": ["b"]}), read_pictures, is_json,
            PHOTOS),
+    Parser("index of a set", index.NAME, index_file, read_index, is_table, {"some.tar": SHARD}),
+    Parser("list of unreadable pictures", UNREADABLE, lambda rng: lines(rng, LISTED, ("b.png: ", ": ")), read_listed,
+           lambda data: b": " in data, {SEEN_UNREADABLE: _seen(), "photos/a.png": PNG, "photos/b.png": PNG}),
     Parser("shard", "some.tar", in_shard, read_pictures, is_tar, {"z.png": PNG}),
     Parser("pictures in Parquet", "some.parquet", in_parquet, read_pictures, is_table, {"z.png": PNG},
            room=1100 * MB),
