@@ -15,13 +15,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import torch
 
 import comfyui_runtime
 from comfyui_client import Client
 
-from .options import graph, latent
+from . import soak_graphs
+from .options import latent
 
 
 def main() -> int:
@@ -59,6 +61,17 @@ def together(packs: Sequence[Path]) -> tuple[int, tuple[torch.Tensor, torch.Tens
             nodes = len(client.get("/object_info"))
             found = latent(client, graph("last")), latent(client, graph("model"))
         return nodes, found, re.findall(r"\(IMPORT FAILED\): .*/([^/\n]+)", log.read_text(errors="replace"))
+
+
+def graph(model: str) -> dict:
+    """The quickstart, sampled with the output of a node: ``last`` has the adapter, ``model`` not."""
+    drawn = soak_graphs.score(Random(1))
+    drawn = {name: drawn[name] for name in ("model", "text", "none", "sample", "adapter", "embeds", "last")}
+    drawn["embeds"]["inputs"] |= {"quality": 99.0, "negative_strength": 0.0}
+    drawn["last"]["inputs"] |= {"strength": 1.0, "end_percent": 1.0, "layer_weighting": "all"}
+    drawn["sample"]["inputs"] |= {"model": [model, 0], "steps": 8, "cfg": 4.0, "sampler_name": "euler", "seed": 1}
+    drawn["save"] = soak_graphs.node("SaveLatent", samples=["sample", 0], filename_prefix=model)
+    return drawn
 
 
 if __name__ == "__main__":

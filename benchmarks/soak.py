@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -51,7 +52,7 @@ def main() -> int:
     return night.report()
 
 
-def write_adapters(folder: Path) -> None:
+def write_adapters(folder: Path, families: Sequence[str] = soak_graphs.FAMILIES) -> None:
     """Of random weights, one for each family."""
     import models
 
@@ -60,7 +61,7 @@ def write_adapters(folder: Path) -> None:
 
     known = cc3m_statistics()
     metrics = tuple(known[name].to_json() for name in ("topiq_nr", "laion_aes"))
-    for family in soak_graphs.FAMILIES:
+    for family in families:
         adapter = models.random_adapter(models.comfy_model(family))
         described = dataclasses.replace(adapter.metadata, metrics=metrics)
         save_adapter(dataclasses.replace(adapter, metadata=described), folder / f"{family}.safetensors")

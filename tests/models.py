@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import comfy.ldm.flux.model
+import comfy.model_management
 import comfy.model_patcher
 import comfy.samplers
 import comfy.supported_models
@@ -105,6 +106,14 @@ def comfy_model(
         randomise(model.diffusion_model)
     device = torch.device("cpu")
     return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
+
+
+def loaded_precision(family: str) -> dict[str, torch.dtype | None]:
+    """In which ComfyUI's loader would make a model, by its options and this device."""
+    config_class = comfy.supported_models.SD15 if family == "SD1.5" else comfy.supported_models.SDXL
+    known, management = config_class.supported_inference_dtypes, comfy.model_management
+    dtype = management.unet_dtype(supported_dtypes=known)
+    return {"dtype": dtype, "manual_cast": management.unet_manual_cast(dtype, management.get_torch_device(), known)}
 
 
 def tiny_dit() -> comfy.model_patcher.ModelPatcher:

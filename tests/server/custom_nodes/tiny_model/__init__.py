@@ -21,14 +21,18 @@ class TinyModel(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="TestTinyModel",
-            inputs=[io.Combo.Input("family", options=["SD1.5", "SDXL", "SSD-1B", "DiT"])],
+            inputs=[
+                io.Combo.Input("family", options=["SD1.5", "SDXL", "SSD-1B", "DiT"]),
+                io.Boolean.Input("as_loaded", default=False, optional=True, tooltip="in the precision of a loaded one"),
+            ],
             outputs=[io.Model.Output(), io.Conditioning.Output(), io.Conditioning.Output()],
         )
 
     @classmethod
-    def execute(cls, family):
+    def execute(cls, family, as_loaded=False):
         models = of_the_tests("models")
-        model = models.tiny_dit() if family == "DiT" else models.comfy_model(family)
+        precision = models.loaded_precision(family) if as_loaded else {}
+        model = models.tiny_dit() if family == "DiT" else models.comfy_model(family, **precision)
         return io.NodeOutput(model, models.conditioning(1), models.conditioning(2))
 
 
