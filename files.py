@@ -35,6 +35,7 @@ _ADAPTERS: dict[object, TypeAdapter] = {}  # by type; they take longer to make t
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]  # types for :func:`parse_json`
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(strict=True, max_length=1000), AfterValidator(one_line)]
+Digest = Annotated[str, Field(strict=True, pattern=r"^[0-9a-f]{64}$")]  # SHA-256
 
 
 # Writing

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ..quality.entries import NUMBER, entries, quoted
 from .site import Site
 
+LARGEST = 100  # factor; the strength itself is 10 at most
 WEIGHTINGS = ("all", "input", "middle", "output", "custom")
 
 
@@ -28,22 +30,23 @@ def layer_multipliers(sites: Sequence[Site], weighting: str, multipliers: str = 
         if not any(factors):
             raise ValueError(f"This model has no {weighting} layers that could act; choose another layer weighting.")
         return factors
-    entries = [part.strip() for part in re.split(r"[,\n]", multipliers) if part.strip()]
-    if not entries:
+    if not (written := entries(multipliers)):
         raise ValueError(
             "Custom layer weighting needs layer_multipliers, for example `input=0.5, middle=1, output.3=1.2`; without "
             "any, the adapter would not act. Write some, or choose `all`."
         )
     factors = [0.0] * len(sites)
-    for entry in entries:
-        match = re.fullmatch(r"([a-z]+(?:\.\d+)?)\s*=\s*(-?\d*\.?\d+)", entry)
+    for entry in written:
+        match = re.fullmatch(rf"([a-z]+(?:\.[0-9]+)?)\s*=\s*({NUMBER})", entry)
         named = [number for number, site in enumerate(sites) if match and match[1] in (site.kind, site.group)]
         if not (match and named):
             groups = ", ".join(dict.fromkeys(site.group for site in sites))
             raise ValueError(
-                f"Layer multiplier {entry!r} names no layer of this model; write kind=factor or kind.block=factor "
-                f"with one of {groups}."
+                f"Layer multiplier {quoted(entry)} names no layer of this model; write kind=factor or "
+                f"kind.block=factor with one of {groups}."
             )
+        if abs(factor := float(match[2])) > LARGEST:
+            raise ValueError(f"Layer multiplier {quoted(entry)} is out of range; factors are {-LARGEST} to {LARGEST}.")
         for number in named:
-            factors[number] = float(match[2])
+            factors[number] = factor
     return factors

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ..files import read_json, shown, write_json, written_whole
+from ..files import Digest, WrongFile, read_json, shown, write_json, written_whole
 from ..pictures.picture import UnreadablePicture, read_picture
 
 FACTS = "iqa_evaluation"  # text entry of the PNG
@@ -118,7 +118,7 @@ class Store:
     def listed(
         self, identity: dict, groups: Sequence[str], count: int, make: Callable[[], dict[str, list[Kept]]]
     ) -> dict[str, list[Kept]]:
-        """A set of kept pictures, from the list of it that is kept beside them, or made where one is missing.
+        """A set of kept pictures, from the list of it that is kept beside them; made where one is missing.
 
         Args:
             identity: all that makes the set.
@@ -128,10 +128,11 @@ class Store:
         if self.counts_only:
             return {group: [Kept(digest_of([identity, group, i])) for i in range(count)] for group in groups}
         file = self.folder / "sets" / f"{digest_of(identity)}.json"
-        if file.is_file():
-            found = read_json(file, dict[str, list[str]])
-            if all(digest in self for digests in found.values() for digest in digests):
-                return {group: [Kept(digest) for digest in digests] for group, digests in found.items()}
+        found = _list(file)
+        if [len(found.get(group, [])) for group in groups] == [count] * len(groups):
+            kept = {group: [Kept(digest) for digest in found[group]] for group in groups}
+            if all(each.digest in self for pictures in kept.values() for each in pictures):
+                return kept
         made = make()
         write_json(file, {group: [kept.digest for kept in pictures] for group, pictures in made.items()})
         return made
@@ -154,6 +155,14 @@ class Store:
         """What made a picture."""
         with Image.open(self.path(digest)) as image:
             return json.loads(image.text[FACTS])
+
+
+def _list(file: Path) -> dict[str, list[str]]:
+    """Digests by group; empty where the list is missing or damaged."""
+    try:
+        return read_json(file, dict[str, list[Digest]]) if file.is_file() else {}
+    except (WrongFile, OSError):
+        return {}
 
 
 def digest_of(facts: object) -> str:

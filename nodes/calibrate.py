@@ -122,7 +122,9 @@ class IQACalibrate(io.ComfyNode):
         else:
             name = family(sites(model.get_model_object("diffusion_model")))
             responses = _responses(iqa_scores, requested)
-            calibration = Calibration(iqa_adapter.digest, base, name, strength, moved, responses, note.strip())
+            calibration = Calibration(
+                iqa_adapter.digest, base, name, strength, moved, responses, " ".join(note.split())
+            )
             kept = _kept(path, calibration)
         summary = "\n".join([*map(_summary, calibration.responses), kept])
         plot = plot_calibration(calibration)

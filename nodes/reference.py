@@ -12,6 +12,7 @@ from ..adapter.tokens import embed_features
 from ..iqa_models.features import POOLINGS, Features, extract_features
 from ..iqa_models.loading import IQAModel
 from ..iqa_models.mixing import add_difference, blend, combine
+from ..quality.entries import numbers
 from ..quality.resize import RESIZES, differ, in_words
 from .schema import (
     IQAAdapterType,
@@ -28,6 +29,7 @@ from .schema import (
 BLEND, ADD_DIFFERENCE = "blend", "add what B has over C"
 EACH, MEAN = "one by one", "mean"
 AUTO = "auto"
+WEIGHTS = "a number per picture, for example 1, 0.5"
 
 
 class IQAReferenceFeatures(io.ComfyNode):
@@ -113,7 +115,7 @@ class IQAReferenceFeatures(io.ComfyNode):
         references: list[str] = (EACH,),
         weights: list[str] = ("",),
     ) -> io.NodeOutput:
-        model, shares = single(iqa_model, "iqa_model"), _numbers(single(weights, "weights"))
+        model, shares = single(iqa_model, "iqa_model"), numbers(single(weights, "weights"), "weights", WEIGHTS)
         where = (single(layer, "layer").strip(), single(pooling, "pooling"))
         resize = single(protocol, "resize")
         if iqa_adapter:
@@ -121,7 +123,9 @@ class IQAReferenceFeatures(io.ComfyNode):
         layer, pooling = where
         resize = model.entry.resize if resize == AUTO else resize
         features = extract_features(model, pictures(images), layer, "" if pooling == AUTO else pooling, resize)
-        return io.NodeOutput(combine([features], shares) if single(references, "references") == MEAN else features)
+        return io.NodeOutput(
+            combine([features], shares or None) if single(references, "references") == MEAN else features
+        )
 
 
 class IQAMixFeatures(io.ComfyNode):
@@ -255,11 +259,3 @@ def _check(adapter: Adapter, *source: str) -> None:
 
 def _words(model: str, layer: str = "", pooling: str = "") -> str:
     return f"{model} (layer {layer}, pooling {pooling})" if layer else model
-
-
-def _numbers(text: str) -> list[float] | None:
-    """Numbers separated by commas; None for an empty text."""
-    try:
-        return [float(part) for part in text.split(",")] if text.strip() else None
-    except ValueError:
-        raise ValueError(f"Weights {text!r} cannot be read; write a number per picture, for example 1, 0.5.") from None

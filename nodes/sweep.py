@@ -14,8 +14,9 @@ from ..figures.score_lines import ScoreLine
 from ..iqa_models import catalogue
 from ..iqa_models.score_text import standings
 from ..iqa_models.scoring import Scores
+from ..quality.entries import numbers
 from ..quality.resize import differ, in_words
-from ..quality.sweep import AESTHETICS, QUALITY, Sweep, axis, numbers
+from ..quality.sweep import AESTHETICS, QUALITY, Sweep, axis
 from .conditioning import adapter_metrics
 from .schema import IQAAdapterType, IQAEmbedsType, IQAScoresType, advanced, schema
 

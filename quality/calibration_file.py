@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 from typing_extensions import Required, TypedDict
 
-from ..files import Finite, Text, WrongFile, read_json, shown, write_json
+from ..files import Digest, Finite, Text, WrongFile, parse_json, read_json, shown, write_json
 from .calibration import Calibration, ResponseOfMetric
 
 VERSION = 1
 Numbers = Annotated[list[Finite], Field(max_length=1001)]
-Digest = Annotated[str, Field(strict=True, pattern=r"^[0-9a-f]{64}$")]
+Spreads = Annotated[list[Annotated[Finite, Field(ge=0)]], Field(max_length=1001)]
+NAMED = 5  # calibrations in a message
 
 
 class _Response(TypedDict, total=False):
     metric: Required[Text]
     requested: Required[Numbers]
     measured: Required[Numbers]
-    spread: Required[Numbers]
+    spread: Required[Spreads]
     pictures: Required[Annotated[int, Field(strict=True, ge=1)]]
     resize: Required[Text]
 
@@ -71,11 +73,16 @@ def keep_calibration(path: str | Path, calibration: Calibration) -> None:
 
     Raises:
         OSError: the file cannot be written; what was there is kept.
-        WrongFile: there is a file that cannot be read, which is left as it is.
+        WrongFile: there is a file that cannot be read, or the calibration holds what no file may; the file is left as
+            it is.
     """
     others = [kept for kept in read_calibrations(path) if kept.holds_for != calibration.holds_for]
     stored = [dataclasses.asdict(each) for each in [*others, calibration]]
-    write_json(path, {"version": VERSION, "calibrations": stored})
+    content = {"version": VERSION, "calibrations": stored}
+    parse_json(
+        json.dumps(content), _File, f"The calibration for {shown(path)}"
+    )  # else nobody could read the file again
+    write_json(path, content)
 
 
 def find_calibration(path: str | Path, adapter: str, base: str, strength: float, moved: str) -> Calibration:
@@ -93,11 +100,11 @@ def find_calibration(path: str | Path, adapter: str, base: str, strength: float,
         if each.holds_for == (adapter, base, strength, moved):
             return each
     there = [
-        f"{each.moved} at strength {each.strength:g} on {each.base_name}"
+        f"{shown(each.moved)} at strength {each.strength:g} on {shown(each.base_name)}"
         + ("" if each.adapter == adapter else " (of other weights of the adapter)")
         + ("" if each.base == base else " (another base model)")
-        for each in found
-    ]
+        for each in found[:NAMED]
+    ] + (["..."] if len(found) > NAMED else [])
     raise ValueError(
         f"There is no calibration of {moved} at strength {strength:g} for this adapter on this base model in "
         f"{shown(path)}, which holds: {'; '.join(there) or 'nothing'}. Connect iqa_scores and requested of a sweep to "

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .entries import NUMBER, entries, quoted
+
 LINEAR, SMOOTH, HOLD = "linear", "smooth", "hold"
 BETWEEN = (LINEAR, SMOOTH, HOLD)
 MOST_FRAMES = 100_000
@@ -24,10 +26,10 @@ def keyframes(text: str, name: str, low: float, high: float) -> dict[int, float]
         ValueError: an entry cannot be read, a frame comes twice, or a value is out of its range.
     """
     found: dict[int, float] = {}
-    for entry in filter(None, (part.strip() for part in re.split(r"[,;\n]", text))):
-        match = re.fullmatch(r"(\d+)\s*[:=]\s*([+-]?(?:\d+\.?\d*|\.\d+))", entry)
+    for entry in entries(text):
+        match = re.fullmatch(rf"([0-9]{{1,30}})\s*[:=]\s*({NUMBER})", entry, re.IGNORECASE)
         if not match:
-            raise ValueError(f"{name}: {entry!r} cannot be read; write frame: value, for example 0: 1, 16: 99.")
+            raise ValueError(f"{name}: {quoted(entry)} cannot be read; write frame: value, for example 0: 1, 16: 99.")
         frame, value = int(match[1]), float(match[2])
         if frame in found:
             raise ValueError(f"{name}: frame {frame} has two values, {found[frame]:g} and {value:g}; give it one.")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .entries import numbers, quoted
 from .names import unknown_metric
 from .statistics import MetricStatistics
 
+MOST = 4096  # pictures of a batch, as ComfyUI has it
 QUALITY, AESTHETICS, STRENGTH = "quality", "aesthetics", "strength"
 
 
@@ -41,7 +42,7 @@ class Sweep:
         quality, aesthetics: percentiles of the metrics that neither axis moves.
 
     Raises:
-        ValueError: an axis has no values or moves nothing, or both axes move the same.
+        ValueError: an axis has no values or moves nothing, both axes move the same, or there are too many combinations.
     """
 
     metrics: tuple[MetricStatistics, ...]
@@ -60,6 +61,9 @@ class Sweep:
                     f"The {name} of the sweep move nothing: {self._reason(axis, other)} Choose another one, such as "
                     f"{', '.join(metric.name for metric in self.metrics)} or strength."
                 )
+        count = len(self.rows.values) * (len(self.columns.values) if self.columns else 1)
+        if count > MOST:
+            raise ValueError(f"The sweep has {count:,} combinations, more than {MOST:,}; write fewer rows or columns.")
 
     @property
     def targets(self) -> list[tuple[float, float | None]]:
@@ -125,22 +129,10 @@ def axis(what: str, text: str, name: str, metrics: Sequence[MetricStatistics], k
     return Axis(what, tuple(values if what == STRENGTH else checked_percentiles(values, text, name)))
 
 
-def numbers(text: str, name: str, example: str = "percentiles such as 1, 50, 99") -> list[float]:
-    """Numbers from ``1, 25, 99``.
-
-    Raises:
-        ValueError: one is no finite number.
-    """
-    parts = [part for part in re.split(r"[,;\s]+", text.strip()) if part]
-    if not all(re.fullmatch(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,2})?", part, re.IGNORECASE) for part in parts):
-        raise ValueError(f"The {name} {text!r} cannot be read; write {example}.")
-    return [float(part) for part in parts]
-
-
 def checked_percentiles(values: list[float], text: str, name: str) -> list[float]:
     """Refuse what is outside 0...100."""
     if any(not 0 <= value <= 100 for value in values):
-        raise ValueError(f"The {name} {text!r} must be percentiles from 0 to 100.")
+        raise ValueError(f"The {name} {quoted(text)} must be percentiles from 0 to 100.")
     return values
 
 

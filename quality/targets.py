@@ -10,12 +10,13 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from ..printable import shown
 from .calibration import Calibration
+from .entries import NUMBER, entries, quoted
 from .names import unknown_metric
 from .resize import differ, in_words
 from .statistics import MetricStatistics
 
-NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 MEASURED = rf"([^=\s]+)\s*=\s*measured\s*({NUMBER})"
 
 
@@ -114,17 +115,19 @@ def parse_targets(
     measured = measured_targets(text)
     if measured and calibration is None:
         raise ValueError(
-            f"The target {measured[0][0]}=measured {measured[0][1]:g} needs a calibration; connect Calibrate Adapter."
+            f"The target {shown(measured[0][0])}=measured {measured[0][1]:g} needs a calibration; connect Calibrate "
+            "Adapter."
         )
     if len(measured) > 1:
         raise ValueError("One target can be measured, since a calibration has one request to choose; leave out others.")
     if measured and calibration is not None:
         parsed |= calibration.requests(measured[0][1], measured[0][0], metrics)
-    for entry in filter(lambda entry: not _measured(entry), _entries(text)):
+    for entry in filter(lambda entry: not _measured(entry), entries(text)):
         match = re.fullmatch(rf"([^=\s]+)\s*=\s*(p?)({NUMBER})(z?)", entry, re.IGNORECASE)
         if not match or (match[2] and match[4]):
             raise ValueError(
-                f"Target {entry!r} cannot be read; write metric=0.78, metric=p95, metric=+1.5z or metric=measured 0.7."
+                f"Target {quoted(entry)} cannot be read; write metric=0.78, metric=p95, metric=+1.5z or "
+                "metric=measured 0.7."
             )
         name, is_percentile, value, is_z = match[1], match[2], float(match[3]), match[4]
         if name not in by_name:
@@ -136,12 +139,8 @@ def parse_targets(
 
 def measured_targets(text: str) -> list[tuple[str, float]]:
     """Metric and value of the entries that ask for a measured one."""
-    return [(match[1], float(match[2])) for match in map(_measured, _entries(text)) if match]
+    return [(match[1], float(match[2])) for match in map(_measured, entries(text)) if match]
 
 
 def _measured(entry: str) -> re.Match | None:
     return re.fullmatch(MEASURED, entry, re.IGNORECASE)
-
-
-def _entries(text: str) -> list[str]:
-    return [part.strip() for part in re.split(r"[,;\n]", text) if part.strip()]

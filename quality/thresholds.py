@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 
+from .entries import NUMBER, entries, quoted
 from .names import unknown_metric
 from .resize import in_words
 from .statistics import MetricStatistics
-
-NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 
 
 def parse_thresholds(
@@ -36,17 +34,17 @@ def parse_thresholds(
             known.
     """
     found = {}
-    for entry in filter(None, (part.strip() for part in re.split(r"[,;\n]", text))):
+    for entry in entries(text):
         match = re.fullmatch(rf"(?:([^=\s]+)\s*=\s*)?(p?)({NUMBER})(z?)", entry, re.IGNORECASE)
-        if not match or (match[2] and match[4]) or not math.isfinite(float(match[3])):
-            raise ValueError(f"Threshold {entry!r} cannot be read; write metric=0.6, metric=p80 or metric=+1z.")
+        if not match or (match[2] and match[4]):
+            raise ValueError(f"Threshold {quoted(entry)} cannot be read; write metric=0.6, metric=p80 or metric=+1z.")
         name, value = match[1] or metrics[0], float(match[3])
         if name not in metrics:
             raise ValueError(unknown_metric(name, metrics, known))
         if match[2] or match[4]:
             if name not in statistics:
                 raise ValueError(
-                    f"Threshold {entry!r} needs statistics, and none are known of {name} for pictures "
+                    f"Threshold {quoted(entry)} needs statistics, and none are known of {name} for pictures "
                     f"{in_words(resize)}; write a raw score such as {name}=0.6."
                 )
             of_metric = statistics[name]

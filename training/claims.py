@@ -20,7 +20,7 @@ from pathlib import Path
 
 BEAT, SILENCE = 2.0, 20.0  # seconds
 LOCK, DONE = ".lock", ".done"
-NUMBER = re.compile("[1-9][0-9]{0,8}")  # of a process
+NUMBER = "[1-9][0-9]{0,8}"  # of a process
 LONGEST = 1000  # bytes that are read of a claim
 
 
@@ -209,7 +209,7 @@ def _where() -> str:
 def _is_gone(said: str) -> bool:
     """Whether the holder was a process of this machine that is there no longer."""
     _, number, where, *_ = [*said.split(), "", "", ""]
-    if where in ("", "-") or where != _where() or not NUMBER.fullmatch(number):
+    if where in ("", "-") or where != _where() or not re.fullmatch(NUMBER, number):
         return False
     try:
         os.kill(int(number), 0)

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 
+from iqa_adapter.evaluation.cells import Kept, Store, digest_of
 from iqa_adapter.evaluation.evaluate import kinds
 from iqa_adapter.evaluation.plan import QUICKSTART_PLAN, read_plan
 from iqa_adapter.evaluation.prompts import read_prompts
@@ -15,7 +16,7 @@ from iqa_adapter.evaluation.votes import counted, read_lines
 
 from . import good
 from .mutations import json_text, lines
-from .parsers import Parser, is_text, is_yaml
+from .parsers import Parser, is_json, is_text, is_yaml
 
 PARTI = "Prompt\tCategory\na red cat\tAnimals\na blue dog\tAnimals"
 GENEVAL = [{"tag": "single_object", "prompt": "a cat"}, {"tag": "colors", "prompt": "a red dog"}]
@@ -25,6 +26,8 @@ NAMED = {"0" * 64: "high", "1" * 64: "low"}
 NUMBERS = [["0" * 64, 0.5], ["1" * 64, None], ["2" * 64, 1.5]]
 VECTORS = [["0" * 64, [0.5, 1.0]], ["1" * 64, None], ["2" * 64, [1.5, None]]]
 JSON_LINES = ("[" * 20_000, "{}", "1", "null", '{"prompt": "\\ud800"}', '["a", 1, 2]', '["a", [1]]', "[[], 1]")
+LISTED = {"none": ["0" * 64], "blur": ["1" * 64]}
+SET = {"source": "scenes"}
 MEASURE = SimpleNamespace(name="sharpness", identity="sharpness")
 
 
@@ -48,6 +51,10 @@ def read_whole_plan(path: Path) -> None:
     _ = plan.digest
 
 
+def read_listed(path: Path) -> None:
+    Store(path.parents[1]).listed(SET, list(LISTED), 1, lambda: {group: [Kept("2" * 64)] for group in LISTED})
+
+
 def read_numbers(path: Path) -> None:
     cache = ScoreCache(path.parent)
     cache.values(MEASURE, list(cache._read(MEASURE)))
@@ -64,6 +71,8 @@ EVALUATIONS = [
            lambda path: read_prompts(str(path)), is_text),
     Parser("votes", "votes.jsonl", lambda rng: json_lines(rng, VOTES),
            lambda path: counted(read_lines(path), NAMED), is_text, never_raises=True),
+    Parser("list of a set of pictures", f"sets/{digest_of(SET)}.json", lambda rng: json_text(rng, LISTED), read_listed,
+           is_json, never_raises=True),
     Parser("measured numbers", MEASURED, lambda rng: json_lines(rng, rng.choice((NUMBERS, VECTORS))), read_numbers,
            is_text, never_raises=True),
 ]  # fmt: skip

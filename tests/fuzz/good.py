@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 import yaml
 
 from iqa_adapter.adapter.projection import QualityEncoding, QualityProjection
+from iqa_adapter.quality import calibration_file
 from iqa_adapter.training import cache as latents
 from iqa_adapter.training.pictures_record import PicturesRecord
 from iqa_adapter.training.record import RunRecord
@@ -81,6 +83,24 @@ KEPT = {"latent": torch.ones(4, 2, 2, dtype=torch.float16), "size": torch.tensor
 
 def cache_entry(rng: Random) -> bytes:
     return safetensors_file(rng, KEPT, {latents.CHECKSUM: latents._checksum(KEPT)} if rng.random() < 0.8 else None)
+
+
+# Calibrations
+
+CURVE = {"metric": "a", "requested": [1.0, 50.0, 99.0], "measured": [0.2, 0.5, 0.7], "spread": [0.1, 0.1, 0.1],
+         "pictures": 12, "resize": "512"}  # fmt: skip
+CALIBRATED = {"adapter": "0" * 64, "base": "1" * 64, "base_name": "SDXL", "strength": 1.0, "moved": "quality",
+              "responses": [CURVE], "note": ""}  # fmt: skip
+CALIBRATIONS = {"version": 1, "calibrations": [CALIBRATED, CALIBRATED | {"moved": "aesthetics"}]}
+
+
+def read_calibrations(path: Path) -> None:
+    """As nodes find one, and read what is requested for a measured value."""
+    for found in calibration_file.read_calibrations(path):
+        for response in found.responses:
+            with contextlib.suppress(ValueError):  # a curve may be flat
+                found.in_words(response.reach[0], response.metric)
+    calibration_file.find_calibration(path, "0" * 64, "1" * 64, 1.0, "quality")
 
 
 # Runs

@@ -173,6 +173,8 @@ MODELS = [
         "entered metrics", remembered.FILE, lambda rng: json_text(rng, {"a" * 64: "piqe, entropy"}),
         lambda path: remembered.recall(path.parent, path), is_json, never_raises=True,
     ),
+    Parser("calibrations of an adapter", "some.calibration.json", lambda rng: json_text(rng, good.CALIBRATIONS),
+           good.read_calibrations, is_json),
     Parser(
         "features", "some.safetensors",
         lambda rng: safetensors_file(rng, {"features": torch.ones(2, 3)}, {features.HEADER_KEY: good.SOURCE}),
@@ -212,6 +214,7 @@ RUNS = [
 def all_parsers() -> list[Parser]:
     from .evaluation_parsers import EVALUATIONS
     from .set_parsers import SETS
+    from .text_parsers import TEXTS_OF_NODES
     from .work_parsers import WORK
 
-    return [*MODELS, *RUNS, *SETS, *WORK, *EVALUATIONS]
+    return [*MODELS, *RUNS, *SETS, *WORK, *EVALUATIONS, *TEXTS_OF_NODES]

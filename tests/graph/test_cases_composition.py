@@ -269,6 +269,13 @@ def test_custom_weighting_without_multipliers_is_refused(model, tokens, multipli
         apply.apply_adapter(model, tokens, weighting="custom", multipliers=multipliers)
 
 
+@pytest.mark.parametrize("factor", ["101", "-1e3", "9" * 400, "1" * 100_000 + "x"])
+def test_factors_out_of_range_or_that_are_none_are_refused(model, tokens, factor):
+    with pytest.raises(ValueError, match="out of range|names no layer") as error:
+        apply.apply_adapter(model, tokens, weighting="custom", multipliers=f"middle={factor}")
+    assert len(str(error.value)) < 1000
+
+
 def test_a_kind_of_layers_that_the_model_lacks_is_refused():
     model = models.comfy_model("SSD-1B")
     with pytest.raises(ValueError, match="has no middle layers that could act"):

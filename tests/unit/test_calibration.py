@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,6 +174,24 @@ def test_what_was_kept_is_found_again_by_base_model_strength_and_request(adapter
         IQACalibrate.execute(adapter, base, 0.5)
 
 
+def test_what_could_not_be_read_again_is_not_kept(adapter, base):
+    file = calibrated(adapter, base, note="euler\n30 steps")[1]
+    kept = Path(file).read_bytes()
+    for note in ("a" * 2000, "\u202eabc", "\x1b[31m"):
+        assert "not kept" in calibrated(adapter, base, note=note)[3] and Path(file).read_bytes() == kept
+    assert IQACalibrate.execute(adapter, base, 1.25).args[0].note == "euler 30 steps"
+
+
+def test_of_many_that_do_not_suit_a_few_are_named(adapter, base):
+    file = calibrated(adapter, base)[1]
+    content = json.loads(Path(file).read_text())
+    content["calibrations"] = [content["calibrations"][0] | {"moved": "a" * 900} for _ in range(800)]
+    Path(file).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"holds: a.*\.\.\.") as error:
+        IQACalibrate.execute(adapter, base, 0.5)
+    assert len(str(error.value)) < 3000
+
+
 def test_another_base_model_has_another_digest_and_a_clone_has_the_same(base):
     digest = model_digest(base)
     assert model_digest(base.clone()) == digest
@@ -200,6 +219,7 @@ def test_another_base_model_has_another_digest_and_a_clone_has_the_same(base):
         (lambda content: content["calibrations"][0]["responses"][0]["requested"].reverse(), "rising percentiles"),
         (lambda content: content["calibrations"][0]["responses"][0]["measured"].__setitem__(1, 9.0), "not monotone"),
         (lambda content: content["calibrations"][0]["responses"][0]["measured"].__setitem__(1, None), "measured"),
+        (lambda content: content["calibrations"][0]["responses"][0]["spread"].__setitem__(1, -0.1), "spread"),
     ],
 )
 def test_a_file_of_strangers_is_compared_in_full_and_never_overwritten(adapter, base, change, message):

@@ -1,5 +1,7 @@
 """What pictures show: CLIP on narrow weights, diversity, distance; recognising distortions by activations."""
 
+import json
+
 import folder_paths
 import numpy as np
 import pytest
@@ -72,9 +74,12 @@ def test_references_are_made_once_and_again_where_one_is_missing(tmp_path, monke
     assert first.kept == again.kept and calls == list(KINDS)
     store.path(first.kept["jpeg"][2].digest).unlink()
     assert references("scenes", 4, 64, store).kept == first.kept and len(calls) == 2 * len(KINDS)
+    (listed,) = (tmp_path / "sets").iterdir()
+    listed.write_text(json.dumps({kind: ["../../elsewhere"] * 4 for kind in KINDS}))
+    assert references("scenes", 4, 64, store).kept == first.kept, "a list of a stranger names no files elsewhere"
     counted = references("scenes", 4, 64, Store(tmp_path / "none", counts_only=True))
     assert len({kept for of in counted.kept.values() for kept in of}) == 4 * len(KINDS)
-    assert len(calls) == 2 * len(KINDS) and not (tmp_path / "none").exists()
+    assert len(calls) == 3 * len(KINDS) and not (tmp_path / "none").exists()
 
 
 def test_photographs_are_references_too(tmp_path):

@@ -206,8 +206,9 @@ def test_nodes_from_picture_to_embeds(known, adapter):
     assert len(made) == 4
     with pytest.raises(ValueError, match="needs features_c"):
         nodes.IQAMixFeatures.execute(features, mean, "add what B has over C", 0.5)
-    with pytest.raises(ValueError, match="Weights '1; 2' cannot be read"):
-        nodes.IQAReferenceFeatures.execute([known], [IMAGES], weights=["1; 2"])
+    for weights in ("1: 2", "inf, 1, 1, 1"):
+        with pytest.raises(ValueError, match=f"weights '{weights}' cannot be read"):
+            nodes.IQAReferenceFeatures.execute([known], [IMAGES], weights=[weights])
 
 
 def test_an_adapter_refuses_what_it_was_not_trained_on(known, adapter):

@@ -56,7 +56,11 @@ def test_all_qualities_of_a_picture_get_the_same_noise(adapter):
     assert torch.equal(noise[:2], comfy.sample.prepare_noise(repeated["samples"][:2], 5))
 
 
-@pytest.mark.parametrize(("rows", "message"), [("", "no rows"), ("1, x", "cannot be read"), ("101", "0 to 100")])
+UNREADABLE = [("", "no rows"), ("1, x", "cannot be read"), ("101", "0 to 100"), ("1," * 5000, "5,000 combinations"),
+              ("1" * 100_000 + "x", r"111\.\.\.111.*cannot be read")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "message"), UNREADABLE)
 def test_unreadable_percentiles_are_refused(adapter, rows, message):
     with pytest.raises(ValueError, match=message):
         sweep.IQAQualitySweep.execute(adapter, latent(1), rows, "")
