@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..files import shown, write_text, written_whole
 from ..pictures.picture import Picture, UnreadablePicture
+from ..printable import for_a_file
 from .batches import check_images
 from .loading import IQAModel
 from .ranking import combined_goodness, kept
@@ -137,7 +138,7 @@ def _names(culled: Culled) -> dict[int, str]:
         if not culled.kept[number]:
             continue
         picture = culled.pictures[number]
-        name = Path(picture.key).name
+        name = for_a_file(Path(picture.key).name)
         stem, suffix = Path(name).stem, Path(name).suffix or _suffix(picture)
         free, again = stem, 1
         while free.lower() in taken:

@@ -16,6 +16,7 @@ from ..iqa_models.loading import IQAModel
 from ..iqa_models.ranking import COUNT, SHARE, THRESHOLD, check_selection
 from ..iqa_models.scoring import Scores
 from ..pictures.reading import Found, find_pictures, left_out
+from ..printable import shown
 from ..quality.resize import AS_IS, RESIZES
 from .answers import first_problem, named
 from .picture_folders import (
@@ -166,7 +167,7 @@ def _summary(culled: Culled, found: int) -> str:
 def _lines(culled: Culled) -> list[str]:
     """The first of those that are kept, best first."""
     chosen = [number for number in culled.order if culled.kept[number]]
-    lines = [f"{rank}. {culled.pictures[number].key}  {_numbers(culled.scores, number)}"
+    lines = [f"{rank}. {shown(culled.pictures[number].key)}  {_numbers(culled.scores, number)}"
              for rank, number in enumerate(chosen[:SHEET], 1)]  # fmt: skip
     return lines + ([f"... {len(chosen) - SHEET} more"] if len(chosen) > SHEET else [])
 

@@ -11,7 +11,7 @@ import folder_paths
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..files import is_utf8, shown
+from ..printable import fault, shown
 
 CATEGORY = "IQA-Adapter"
 FURTHER = 2, 3, 4  # numbers of the metrics beside the first, in ids
@@ -127,12 +127,13 @@ def latents_one_by_one(latents: Sequence[dict]) -> list[dict]:
 
 
 def files_in(folder: str) -> list[str]:
-    """Names of the files in a model folder, without those that are not UTF-8: nobody could print, log or send them."""
+    """Names of the files in a model folder, without those that nobody could print, log or send."""
     names = folder_paths.get_filename_list(folder)
-    for name in names:
-        if not is_utf8(name):
-            _say_once(f"{shown(name)} in models/{folder}/ is left out, since its name is not UTF-8. Rename it.")
-    return [name for name in names if is_utf8(name)]
+    reasons = {name: fault(name) for name in names}
+    for name, reason in reasons.items():
+        if reason:
+            _say_once(f"{shown(name)} in models/{folder}/ is left out, since {reason}. Rename it.")
+    return [name for name in names if not reasons[name]]
 
 
 @cache

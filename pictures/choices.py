@@ -6,7 +6,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from ..files import is_utf8
+from ..printable import fault
 from .captions import TABLES
 from .folders import is_junk
 from .pixels import SUFFIXES
@@ -51,7 +51,7 @@ def _content(folder: str, _changed: int) -> tuple[bool, tuple[str, ...]]:
     has_pictures, folders = False, []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if is_junk(entry.name) or not is_utf8(entry.name):
+            if is_junk(entry.name) or fault(entry.name):
                 continue
             if entry.is_dir():
                 folders.append(entry.name)

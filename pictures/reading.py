@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..files import is_utf8, shown
+from ..printable import fault, shown
 from . import index, parquet, shards
 from .captions import BESIDE, TABLES, Captions
 from .folders import files_below
@@ -152,8 +152,8 @@ def _files(source: Path) -> _Files:
         is_shard = (suffix in SHARDS or file == source) and name.lower() not in TABLES
         if not is_shard and suffix not in SUFFIXES:
             continue
-        if not is_utf8(name):
-            problems.append(f"{shown(name)}: its name is not UTF-8; rename it")
+        if reason := fault(name):
+            problems.append(f"{shown(name)}: {reason}; rename it")
         elif is_shard:
             state = file.stat()
             in_shards.append(Shard(name, state.st_size, state.st_mtime_ns))

@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 from typing import BinaryIO
 
-from ..files import is_utf8, shown
+from ..printable import fault, shown
 from .captions import BESIDE, LONGEST, parse_text
 from .folders import is_junk
 from .pixels import SUFFIXES
@@ -35,10 +35,10 @@ def pictures_in(shard: Path) -> tuple[list[tuple[str, str | None, int, int, str]
                 key, suffix = f"{folder}/{stem}".lstrip("./"), f".{suffix.lower()}"
                 if any(is_junk(part) for part in member.name.split("/") if part not in ("", ".", "..")):
                     continue
-                if suffix in SUFFIXES and is_utf8(key):
+                if suffix in SUFFIXES and not (reason := fault(key)):
                     places[key] = member.offset_data, member.size
                 elif suffix in SUFFIXES:
-                    skipped.append(f"{shown(shard.name)}/{shown(member.name)}: its name is not UTF-8; rename it")
+                    skipped.append(f"{shown(shard.name)}/{shown(member.name)}: {reason}; rename it")
                 elif suffix in BESIDE:
                     _take_caption(archive, member, suffix, captions.setdefault(key, {}), problems, key)
                 elif suffix.endswith(SUFFIXES):

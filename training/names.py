@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
+from ..printable import DEVICES, FORBIDDEN
+
 LONGEST = 200  # bytes in UTF-8; file systems allow 255, of which endings and temporary names take some
 RESERVED = {"cache"}  # folder beside the runs
-DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}  # of Windows
-FORBIDDEN = set('<>:"/\\|?*')
 
 
 def check_name(name: str) -> None:

@@ -21,6 +21,7 @@ from iqa_adapter.pictures import index, index_layout
 from iqa_adapter.pictures.found import captions, keys, places
 from iqa_adapter.pictures.pixels import decode, open_image
 from iqa_adapter.pictures.reading import Found, Picture, find_pictures
+from iqa_adapter.printable import fault
 from iqa_adapter.training import table, table_statistics, unreadable
 from iqa_adapter.training.import_columns import parse_columns
 from iqa_adapter.training.import_keys import match_keys
@@ -177,6 +178,8 @@ def read_pictures(path: Path) -> Found:
     """All that can be found, with their bytes, as far as these can be read."""
     found = find_pictures(path.parent)
     for one in found:
+        if problem := fault(one.key):
+            raise RuntimeError(f"{one.key!r} is listed, though {problem}")
         try:
             one.read()
         except ValueError as error:

@@ -346,6 +346,19 @@ def test_names_that_are_not_utf8_are_named_and_skipped(tmp_path, quickstart):
     assert len(training_data(folder, table, quickstart, tmp_path / "cache").items.pictures) == 4
 
 
+@pytest.mark.parametrize("name", ["a\u202egnp.png", "line\nbreak.png", "\x1b[31mred.png", "a\u2028b.png"])
+def test_names_that_would_change_what_is_shown_are_named_and_skipped(tmp_path, name):
+    """Names in every script are kept, with the blanks and joiners that systems put into them."""
+    kept = ["c\u202fd.png", "\u05d0\u200f.png", "\U0001f468\u200d\U0001f467.png"]
+    for each in (*kept, name):
+        (tmp_path / each).write_bytes(encoded())
+    tar(tmp_path / "0.tar", {name: encoded(), "z.png": encoded()})
+    found = find_pictures(tmp_path)
+    assert {one.key for one in found} == {*kept, "0.tar/z"}
+    assert len(found.left_out) == 2
+    assert all("its name has control characters" in line and line.isprintable() for line in found.left_out)
+
+
 # Captions are plain text
 
 

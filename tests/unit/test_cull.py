@@ -117,6 +117,18 @@ def test_equal_names_get_numbers_and_shards_are_unpacked(places, iqa):
         assert Image.open(made / row["copy"]).size == (64, 64)
 
 
+def test_copies_have_names_that_every_system_can_bear(places, iqa):
+    (places / "input" / "shards").mkdir()
+    picture = places / "input" / "photos" / "cat.png"
+    with tarfile.open(places / "input" / "shards" / "set.tar", "w") as shard:
+        for name in ("con", "a:b", 'c"d', "plain"):
+            shard.add(picture, f"{name}.png")
+    run(iqa, pictures="shards", share=1.0, name="all")
+    made = places / "output" / "iqa_culled" / "all_00001"
+    names = sorted(file.name for file in made.iterdir() if file.suffix == ".png")
+    assert names == ["a_b.png", "c_d.png", "con_.png", "plain.png"]
+
+
 def test_what_cannot_be_scored_is_said_and_left_out(places, iqa):
     (places / "input" / "photos" / "broken.png").write_bytes(b"no picture")
     table, *_, kept = run(iqa)
