@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -26,7 +27,6 @@ from .votes import CHOICES, Given, append_vote, read_lines, read_votes, votes_fi
 
 PAGE = Path(__file__).parent / "vote.html"
 LOOPBACK = "127.0.0.1"
-LARGEST = 10_000  # bytes of a vote
 
 
 @dataclass(frozen=True)
@@ -160,12 +160,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
 
     def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        if self.path != "/vote" or not self._is_own() or length > LARGEST:
+        length = self.headers.get("Content-Length", "")
+        if self.path != "/vote" or not self._is_own() or not re.fullmatch("[0-9]{1,5}", length):
             self.send_error(HTTPStatus.FORBIDDEN)
             return
         try:
-            answer, status = self.ballot.vote(self.rfile.read(length)), HTTPStatus.OK
+            answer, status = self.ballot.vote(self.rfile.read(int(length))), HTTPStatus.OK
         except (ValueError, OSError) as error:
             answer, status = {"error": str(error)}, HTTPStatus.BAD_REQUEST
         self._answer(json.dumps(answer).encode(), "application/json", status)

@@ -101,7 +101,8 @@ def test_what_is_no_vote_is_refused(ballot, address):
         with pytest.raises(urllib.error.HTTPError) as error:
             post(address, good | wrong)
         assert error.value.code == 400 and "error" in json.load(error.value)
-    for headers in ({"Origin": "http://elsewhere.example"}, {"Host": "elsewhere.example"}):
+    lengths = ({"Content-Length": length} for length in ("-1", "x", "999999", "9" * 5000))
+    for headers in ({"Origin": "http://elsewhere.example"}, {"Host": "elsewhere.example"}, *lengths):
         with pytest.raises(urllib.error.HTTPError) as error:
             post(address, good, **headers)
         assert error.value.code == 403
