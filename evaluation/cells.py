@@ -153,7 +153,7 @@ class Store:
 
     def facts(self, digest: str) -> dict:
         """What made a picture."""
-        with Image.open(self.path(digest)) as image:
+        with Image.open(self.path(digest), formats=["PNG"]) as image:
             return json.loads(image.text[FACTS])
 
 

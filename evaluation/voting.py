@@ -190,6 +190,6 @@ class _Handler(BaseHTTPRequestHandler):
 def _without_facts(session: Session, digest: str) -> bytes:
     """A picture as PNG without the text that says what made it."""
     file = io.BytesIO()
-    with Image.open(session.store.path(digest)) as image:
+    with Image.open(session.store.path(digest), formats=["PNG"]) as image:
         Image.frombytes(image.mode, image.size, image.tobytes()).save(file, "PNG")
     return file.getvalue()

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import comfy.utils
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..files import shown, write_text, written_whole
 from ..pictures.picture import Picture, UnreadablePicture
+from ..pictures.pixels import open_image
 from ..printable import for_a_file
 from .batches import check_images
 from .loading import IQAModel
@@ -151,7 +151,7 @@ def _names(culled: Culled) -> dict[int, str]:
 
 def _suffix(picture: Picture) -> str:
     """Of a picture in a table of pictures, which has no name."""
-    with Image.open(io.BytesIO(picture.content())) as image:
+    with open_image(picture.content()) as image:
         return f".{(image.format or 'png').lower()}".replace(".jpeg", ".jpg")
 
 

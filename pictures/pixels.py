@@ -1,4 +1,4 @@
-"""Bytes of a picture file -> pixels, whatever Pillow can read, with the values that are in the file."""
+"""Bytes of a picture file -> pixels of the kinds that people keep pictures in, with the values that are in the file."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jxl",
             ".heic", ".heif")  # fmt: skip
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "JXL", "HEIF")  # not EPS: it runs Ghostscript
 LARGEST = 110_000_000  # pixels; in float32 that is 1.3 GB
 BEYOND = 0.25  # of 0...1, by which float pictures may overshoot, as after bicubic resizing; it is cut off
 BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF
@@ -102,16 +103,22 @@ def size_of(data: bytes) -> tuple[int, int]:
 
 def _opened(data: bytes) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(data))
+        return _identified(data)
     except UnidentifiedImageError:
         for offset, mark, kind, package in FOREIGN:
             if data.startswith(mark, offset):
                 return _opened_by_plugin(data, kind, package)
-        raise ValueError("cannot identify image file; it is damaged or no picture") from None
+        raise ValueError("cannot identify image file; it is damaged, or no picture of a kind that is read") from None
     except Image.DecompressionBombError:
         raise ValueError(
             f"it has more than {LARGEST // 10**6} megapixels, the most that are read; scale it down"
         ) from None
+
+
+def _identified(data: bytes) -> Image.Image:
+    """Whatever a file's name says, it is opened as one of ``FORMATS``."""
+    Image.init()
+    return Image.open(io.BytesIO(data), formats=[kind for kind in FORMATS if kind in Image.OPEN])
 
 
 def _opened_by_plugin(data: bytes, kind: str, package: str) -> Image.Image:
@@ -119,7 +126,7 @@ def _opened_by_plugin(data: bytes, kind: str, package: str) -> Image.Image:
         plugin = importlib.import_module(package.removesuffix("-plugin").replace("-", "_"))
         if hasattr(plugin, "register_heif_opener"):
             plugin.register_heif_opener()
-        return Image.open(io.BytesIO(data))
+        return _identified(data)
     except (ImportError, UnidentifiedImageError):
         raise ValueError(f"it is {kind}, which this Pillow cannot read; pip install {package}, or convert it") from None
 

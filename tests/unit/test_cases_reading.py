@@ -15,7 +15,7 @@ import pytest
 import torch
 import training_pictures
 import training_runs
-from PIL import Image, features
+from PIL import EpsImagePlugin, Image, features
 
 from iqa_adapter.iqa_models.loading import load_iqa_model
 from iqa_adapter.pictures.pixels import LARGEST
@@ -357,6 +357,15 @@ def test_names_that_would_change_what_is_shown_are_named_and_skipped(tmp_path, n
     assert {one.key for one in found} == {*kept, "0.tar/z"}
     assert len(found.left_out) == 2
     assert all("its name has control characters" in line and line.isprintable() for line in found.left_out)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "ICNS", "TGA", "JPEG2000"])
+def test_kinds_that_no_name_stands_for_are_not_opened(tmp_path, monkeypatch, kind):
+    """Pillow reads many more; EPS by a program, Ghostscript, which runs what is in the file."""
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("a program was started"))
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png", kind)
+    with pytest.raises(ValueError, match="a.png: .*no picture of a kind that is read"):
+        find_pictures(tmp_path)[0].read()
 
 
 # Captions are plain text
