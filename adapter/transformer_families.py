@@ -52,23 +52,23 @@ def _second_and_third(qkv: nn.Linear, width: int) -> tuple[Weights, Weights]:
     return Weights(qkv, (width, 2 * width)), Weights(qkv, (2 * width, 3 * width))
 
 
-def _in_double_block(_tokens: int, _arguments, named: dict, options: dict) -> tuple[int, int, None]:
+def _in_double_block(_tokens: int, _arguments, named: dict, options: dict) -> tuple[int, int]:
     """Text and picture are given apart; single blocks get them joined, and the text stays as long."""
     options[NOTES]["text"] = text = named["txt"].shape[1]
-    return text, text + named["img"].shape[1], None
+    return text, text + named["img"].shape[1]
 
 
-def _in_single_block(_tokens: int, arguments, named: dict, options: dict) -> tuple[int, int, None]:
+def _in_single_block(_tokens: int, arguments, named: dict, options: dict) -> tuple[int, int]:
     stream = arguments[0] if arguments else named["x"]
-    return options[NOTES]["text"], stream.shape[1], None
+    return options[NOTES]["text"], stream.shape[1]
 
 
 def _sd3(model: MMDiT) -> Iterator[TransformerSite]:
     """Text, then picture; SD3.5 medium's blocks have a second attention, of the picture alone."""
 
-    def locate(_tokens: int, arguments, _named: dict, _options: dict) -> tuple[int, int, None]:
+    def locate(_tokens: int, arguments, _named: dict, _options: dict) -> tuple[int, int]:
         text, picture = (stream.shape[1] for stream in arguments[:2])
-        return text, text + picture, None
+        return text, text + picture
 
     width, patch = model.hidden_size, model.patch_size
     text = getattr(model.context_embedder, "in_features", width)
@@ -85,9 +85,9 @@ def _sd3(model: MMDiT) -> Iterator[TransformerSite]:
 def _qwen(model: QwenImageTransformer2DModel) -> Iterator[TransformerSite]:
     """Text, picture, reference latents."""
 
-    def locate(_tokens: int, _arguments, named: dict, _options: dict) -> tuple[int, int, None]:
+    def locate(_tokens: int, _arguments, named: dict, _options: dict) -> tuple[int, int]:
         text = named["encoder_hidden_states"].shape[1]
-        return text, text + named["hidden_states"].shape[1], None
+        return text, text + named["hidden_states"].shape[1]
 
     for number, block in enumerate(model.transformer_blocks):
         attention = block.attn
@@ -102,9 +102,9 @@ def _lumina(model: NextDiT) -> Iterator[TransformerSite]:
     """Text, what the newer version puts between (pictures to edit), picture, then padding of Z-Image."""
     multiple = model.pad_tokens_multiple or 1
 
-    def locate(tokens: int, arguments, _named: dict, _options: dict) -> tuple[int, int, None]:
+    def locate(tokens: int, arguments, _named: dict, _options: dict) -> tuple[int, int]:
         count = arguments[0].shape[1]
-        return count + -tokens // multiple * multiple, count, None
+        return count + -tokens // multiple * multiple, count
 
     name = "Lumina 2" if model.pad_tokens_multiple is None else "Z-Image"
     for number, layer in enumerate(model.layers):
@@ -127,8 +127,8 @@ def _lumina(model: NextDiT) -> Iterator[TransformerSite]:
 def _predict2(model: MiniTrainDIT) -> Iterator[TransformerSite]:
     """Cross-attention: the picture attends to the text."""
 
-    def locate(_tokens: int, arguments, _named: dict, _options: dict) -> tuple[int, int, None]:
-        return 0, arguments[0].shape[1], None
+    def locate(_tokens: int, arguments, _named: dict, _options: dict) -> tuple[int, int]:
+        return 0, arguments[0].shape[1]
 
     name = "Anima" if type(model).__name__ == "Anima" else "Cosmos-Predict2"
     for number, block in enumerate(model.blocks):
@@ -149,17 +149,17 @@ def _wan(model: WanModel) -> Iterator[TransformerSite]:
         (name, "a reference picture") for name in ("reference_latent", "time_dim_concat", "context_latents")
     )
 
-    def locate(_tokens: int, arguments, named: dict, _options: dict) -> tuple[int, int, int]:
-        pictures = named.get("context_img_len") if model.img_emb is not None else None
-        return 0, arguments[0].shape[1], arguments[1].shape[1] - (pictures or 0)
+    def locate(_tokens: int, arguments, _named: dict, _options: dict) -> tuple[int, int]:
+        return 0, arguments[0].shape[1]
 
+    pictures = 0 if model.img_emb is None else 1  # without a picture they attend to the text in its place
     for number, block in enumerate(model.blocks):
         attention = block.cross_attn
         norm = None if isinstance(attention.norm_k, nn.Identity) else attention.norm_k
         yield TransformerSite(
             "Wan", "block", number, attention, attention.num_heads, model.dim, model.dim,
             model.text_embedding[0].in_features, (Weights(attention.k), Weights(attention.v)), norm,
-            tuple(model.patch_size), locate, refused,
+            tuple(model.patch_size), locate, refused, pictures,
         )  # fmt: skip
 
 
@@ -167,9 +167,9 @@ def _hidream(model: HiDreamImageTransformer2DModel) -> Iterator[TransformerSite]
     """Picture, then text."""
     refused = (("image_cond", "a picture to edit (HiDream-E1)"),)
 
-    def locate(_tokens: int, arguments, _named: dict, _options: dict) -> tuple[int, int, None]:
+    def locate(_tokens: int, arguments, _named: dict, _options: dict) -> tuple[int, int]:
         text = arguments[2] if len(arguments) > 2 else None
-        return 0, arguments[0].shape[1] + (0 if text is None else text.shape[1]), None
+        return 0, arguments[0].shape[1] + (0 if text is None else text.shape[1])
 
     kinds = ("double", model.double_stream_blocks, "_t"), ("single", model.single_stream_blocks, "")
     for kind, blocks, end in kinds:

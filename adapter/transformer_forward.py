@@ -91,14 +91,18 @@ class SiteAttention:
 
     def __init__(self, quality: Any, place: Place, options: dict, previous: Callable | None):
         self.quality, self.place, self.options, self.previous = quality, place, options, previous
+        self.to_pass = place.passed
 
     def __call__(self, attention: Callable, q: Tensor, k: Tensor, v: Tensor, heads: int, *args, **kwargs) -> Tensor:
         """q is ``[rows, heads, tokens, width]`` with ``skip_reshape``, else ``[rows, tokens, heads * width]``."""
         out = _unchanged(self.previous, attention, q, k, v, heads, *args, **kwargs)
         by_head = kwargs.get("skip_reshape", False)
         tokens = 2 if by_head else 1
-        if q.shape[tokens] != self.place.queries or self.place.keys not in (None, k.shape[tokens]):
+        if q.shape[tokens] != self.place.queries:
             return out  # another attention of the block
+        if self.to_pass:
+            self.to_pass -= 1
+            return out
         if not by_head:
             q = q.unflatten(-1, (heads, -1)).transpose(1, 2)
         self.options[PLACE] = replace(self.place, rows=len(q))

@@ -19,7 +19,7 @@ from .site import Site
 SITES = "iqa_adapter_sites"  # key of transformer_options: by module, its site and the attention to put there
 NOTES = "iqa_adapter_notes"  # key of transformer_options: what sites of a forward tell later ones
 PLACE = "iqa_adapter_place"  # key of transformer_options inside a block: the :class:`Place` of its site
-Locate = Callable[[int, Sequence, dict, dict], tuple[int, int, int | None]]
+Locate = Callable[[int, Sequence, dict, dict], tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class Place:
         rows: of q.
         start: tokens before the picture's first.
         grid: frames, rows and columns of the picture's tokens.
-        queries: tokens of q in the call of the attention that is the site; a block may have others.
-        keys: tokens of k in that call; None for any number.
+        queries: tokens of q in the attention that is the site; a block may have others.
+        passed: attentions with as many that come before it.
     """
 
     rows: int
     start: int
     grid: tuple[int, int, int]
     queries: int
-    keys: int | None
+    passed: int
 
     @property
     def picture(self) -> slice:
@@ -97,9 +97,10 @@ class TransformerSite(Site):
         projections: of the text's K and V.
         norm: of the model's own K, by head or over the whole width; None where it has none.
         patch: frames, rows and columns of the latent that are one token.
-        locate: tokens of the picture, arguments of the module's forward (by position, by name), options -> start,
-            queries and keys of :class:`Place`.
+        locate: tokens of the picture, arguments of the module's forward (by position, by name), options -> start and
+            queries of :class:`Place`.
         refused: arguments of a forward with which the place is not known, and why.
+        passed: see :class:`Place`.
     """
 
     family: str
@@ -115,6 +116,7 @@ class TransformerSite(Site):
     patch: tuple[int, int, int]
     locate: Locate = field(repr=False, compare=False)
     refused: tuple[tuple[str, str], ...] = ()
+    passed: int = 0
 
     @property
     def name(self) -> str:
@@ -151,14 +153,14 @@ class TransformerSite(Site):
         sizes = zip((frames, height, width), self.patch, strict=True)
         frames, height, width = (-(-size // patch) for size, patch in sizes)
         tokens = frames * height * width
-        start, queries, keys = self.locate(tokens, arguments, named, options)
+        start, queries = self.locate(tokens, arguments, named, options)
         if start < 0 or start + tokens > queries:
             raise ValueError(
                 f"{self.name} of {self.family} sees {queries} tokens, {start} of them before the picture, where "
                 f"IQA-Adapter looks for its {tokens}. A node that leaves tokens out or puts others in is the likely "
                 "cause; use the model without it, or without the adapter."
             )
-        return Place(latent[0], start, (frames, height, width), queries, keys)
+        return Place(latent[0], start, (frames, height, width), queries, self.passed)
 
     def rows(self, extra_options: dict) -> int:
         return extra_options[PLACE].rows

@@ -53,7 +53,7 @@ def _candidates(heads: int, width: int, text: int, picture: int, device, dtype) 
         return out
 
     quality = _Kept(*projected())
-    ours = SiteAttention(quality, Place(1, text, (1, 64, picture // 64), text + picture, None), {}, None)
+    ours = SiteAttention(quality, Place(1, text, (1, 64, picture // 64), text + picture, 0), {}, None)
     return {
         "unpatched": plain,
         "projected in every call": public,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+from types import SimpleNamespace
 
 import comfy.ldm.chroma.model
 import comfy.ldm.flux.model
@@ -137,6 +138,10 @@ CASES = {
     "Wan": Case(
         "WAN21_T2V", WAN, CROSS, "blocks.{}.cross_attn.norm_k.".format, whole=True, start="0", five=True
     ),
+    "Wan i2v": Case(
+        "WAN21_I2V", WAN | {"model_type": "i2v", "in_dim": 36}, (None, None, 0, None, None, 1, None, None, 2),
+        "blocks.{}.cross_attn.norm_k.".format, whole=True, start="0", five=True,
+    ),
     "HiDream": Case("HiDream", HIDREAM, (0, 1, 2, 3), _hidream_norm, 1e-5, whole=True, start="0"),
 }  # fmt: skip
 if not hasattr(comfy.supported_models, "Anima") or importlib.util.find_spec("comfy.ldm.anima") is None:
@@ -190,6 +195,8 @@ def conditioning(family: str, seed: int, tokens: int = TEXT, **options) -> list:
     more = {"pooled_output": random(1, 8), "guidance": 3.5}
     if family == "HiDream":
         more["conditioning_llama3"] = random(1, 2, 5, CONTEXT)
+    if family == "Wan i2v":  # as many tokens as the text
+        more["clip_vision_output"] = SimpleNamespace(penultimate_hidden_states=random(1, tokens, 1280))
     return [[random(1, tokens, CONTEXT), {**more, **options}]]
 
 

@@ -87,6 +87,16 @@ def test_a_mask_covers_every_frame(family):
     assert same(predict(patched, family, frames=3), predict(referred(model, oracle), family, frames=3))
 
 
+def test_a_video_model_without_its_picture():
+    """Both of its cross-attentions have the whole text then, and the site is one of them."""
+    model = transformer("Wan i2v")
+    adapter = random_adapter(model)
+    tokens = embed_quality(adapter, QUALITY)
+    patched = predict(apply_adapter(model, tokens), "Wan i2v", options={"clip_vision_output": None})
+    oracle = Reference("Wan i2v", model, adapter, tokens)
+    assert same(patched, predict(referred(model, oracle), "Wan i2v", options={"clip_vision_output": None}))
+
+
 def test_every_picture_has_its_quality(flux):
     adapter = random_adapter(flux)
     tokens = embed_quality(adapter, torch.tensor([[1.5], [-0.4]]))
