@@ -57,14 +57,14 @@ class Strength(Experiment):
         table = [[name, *(of[key].shown(forms.get(key, ".3f")) for key in keys)] for name, of in found.items()]
         numbers = {f"{name}/{key}": of[key].value for name, of in found.items() for key in keys}
         best = max(found, key=lambda name: np.nan_to_num(found[name]["held out"].value, nan=-np.inf))
-        strongest = list(self._strengths)[-1]
-        most = found[f"strength {strongest:g}"]
+        strongest = f"strength {list(self._strengths)[-1]:g}"
+        most = found[strongest]
         base = statistics.mean(comparing.values(self.session, self._base, ARTEFACTS))
+        gains = f"; at {strongest} they gain {most['held out'].shown('+.1%')}, and" if best != strongest else ", where"
         sentence = (
             f"{self._adapter.name} at {self.plan.best:g} %: held-out metrics gain most with {best} "
-            f"({found[best]['held out'].shown('+.1%')}); at strength {strongest:g} they gain "
-            f"{most['held out'].shown('+.1%')}, and {most[ARTEFACTS].value:.1%} of the pixels are burnt white or black "
-            f"(base {base.value:.1%})."
+            f"({found[best]['held out'].shown('+.1%')}){gains} {most[ARTEFACTS].value:.1%} of the pixels are burnt "
+            f"white or black (base {base.value:.1%})."
         )
         rows = picture_rows(self.session, self._base, [*self.plan.metrics, ARTEFACTS], "base")
         for name, cells in every.items():
