@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 INSTALL = Path(__file__).resolve().parent / "install.py"
+LEAST = {"pyarrow": "14.0.1"}  # those before run code that is in a file of Arrow or Parquet (CVE-2023-47248)
 
 
 @contextlib.contextmanager
@@ -18,12 +20,23 @@ def needed(package: str) -> Iterator[None]:
             from matplotlib.figure import Figure
 
     Raises:
-        ImportError: the package, or one that it needs, is missing or broken; the message says what to run.
+        ImportError: the package, or one that it needs, is missing, broken, or too old to be safe; the message says what
+            to run.
     """
     try:
         yield
     except Exception as error:  # a package built for another numpy may raise anything while it is imported
         raise ImportError(_what_to_do(package, error), name=package) from error
+    if package in LEAST and _numbers(found := sys.modules[package].__version__) < _numbers(LEAST[package]):
+        raise ImportError(
+            f"{package} {found} runs code that files of strangers hold. Install {LEAST[package]} or newer:  "
+            f'"{sys.executable}" -m pip install "{package}>={LEAST[package]}"',
+            name=package,
+        )
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"[0-9]+", version)[:3]]
 
 
 def _what_to_do(package: str, error: Exception) -> str:

@@ -19,7 +19,6 @@ from comfy.cli_args import args
 from ..files import shown
 
 VARIABLE, KEY = "IQA_ADAPTER_FOLDERS", "iqa_pictures"
-ELSEWHERE = ("\\\\", "//")  # how folders of other machines begin
 
 
 def allowed_folder(path: str | Path) -> Path:
@@ -34,7 +33,7 @@ def allowed_folder(path: str | Path) -> Path:
     place = Path(os.path.abspath(text))
     if any(place.is_relative_to(root) for root in _named()):
         return place
-    if text.startswith(ELSEWHERE):
+    if is_elsewhere(text):
         raise ValueError(f"The folder {shown(text)} is on another machine. {_remedy('Copy it into')}")
     if any(place.is_relative_to(root) for root in _own()):
         return place
@@ -46,6 +45,11 @@ def allowed_folder(path: str | Path) -> Path:
             f"(--listen). {_remedy('Move it into')}"
         )
     return place
+
+
+def is_elsewhere(path: str) -> bool:
+    """Whether it is a folder of another machine; Windows takes either slash for the other."""
+    return path.replace("\\", "/").startswith("//")
 
 
 def is_local(listen: str) -> bool:

@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from ..files import shown
 from ..pictures.choices import folders_with_pictures
 from ..pictures.reading import fingerprint
-from .allowed_folders import ELSEWHERE, allowed_folder
+from .allowed_folders import allowed_folder, is_elsewhere
 
 AS_WRITTEN = "as in pictures"
 
@@ -65,7 +65,7 @@ def chosen_folder(pictures: str, folder: str = AS_WRITTEN) -> Path:
 
 def _absolute(written: str) -> str:
     """As a text: pathlib makes one slash of the two with which a folder of another machine may begin."""
-    if written.startswith(ELSEWHERE):
+    if is_elsewhere(written):
         return written
     try:
         path = Path(written).expanduser() if written.startswith("~") else written

@@ -69,13 +69,15 @@ def test_whole_disks_and_home_folders_are_not_searched(written, inputs, monkeypa
         chosen_folder(written)
 
 
-@pytest.mark.parametrize("written", ["//server/share/photos", r"\\server\share", "\\\\?\\C:\\photos"])
+@pytest.mark.parametrize(
+    "written", ["//server/share/photos", r"\\server\share", "\\\\?\\C:\\photos", r"/\server\a", r"\/server/a"]
+)
 def test_folders_of_other_machines_are_not_touched(written, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(ValueError, match=f"is on another machine.*{VARIABLE}"):
         patch.setattr(os, "stat", lambda *_, **__: pytest.fail("touched"))
         chosen_folder(written)
-    monkeypatch.setenv(VARIABLE, "//server/share" if written[0] == "/" else "\\\\server\\share")
-    if written[0] == "/":
+    monkeypatch.setenv(VARIABLE, "//server/share" if written.startswith("//") else "\\\\server\\share")
+    if written.startswith("//"):
         assert chosen_folder(written) == Path(os.path.abspath(written))
 
 

@@ -17,8 +17,11 @@ from sampling import cfg_guider
 
 from iqa_adapter.adapter import attention, checkpoint, remembered
 from iqa_adapter.adapter.apply import apply_adapter
+from iqa_adapter.evaluation.cells import Store
 from iqa_adapter.files import read_tensors, write_tensors
 from iqa_adapter.iqa_models import features, known_files, weights
+from iqa_adapter.pictures import index
+from iqa_adapter.quality import calibration, calibration_file
 from iqa_adapter.training import cache, table, tracking, unreadable
 from iqa_adapter.training.pictures_record import PicturesRecord
 from iqa_adapter.training.record import RunRecord
@@ -56,6 +59,18 @@ def write_record(folder):
     RunRecord({}, {}, {}, "", PicturesRecord._of_mapping(entries), "0").write(folder)
 
 
+def keep_calibration(folder):
+    levels = tuple(float(level) for level in range(100))
+    response = calibration.ResponseOfMetric("piqe", levels, levels, levels, 100, "512")
+    known = calibration.Calibration("0" * 64, "1" * 64, "SDXL", 1.0, "quality", (response,))
+    calibration_file.keep_calibration(folder / "a.calibration.json", known)
+
+
+def write_index(folder):
+    keys, nothing = [f"{number:05d}.png" for number in range(5000)], [None] * 5000
+    index.write(folder / "index", [], [], index.Rows(keys, nothing, [0] * 5000, [-1] * 5000, [""] * 5000), [[]])
+
+
 WRITERS = {  # and the file that each writes
     "adapter": (lambda at, adapter: checkpoint.save_adapter(adapter, at / "a.safetensors"), "a.safetensors"),
     "features": (
@@ -66,6 +81,9 @@ WRITERS = {  # and the file that each writes
     "cache": (lambda at, _: cache.Cache(at).put(("a",), {"latent": NOISE}), "*/*.safetensors"),
     "losses": (lambda at, _: append_losses(at), "loss.jsonl"),
     "record": (lambda at, _: write_record(at), "pictures.parquet"),
+    "calibration": (lambda at, _: keep_calibration(at), "a.calibration.json"),
+    "picture": (lambda at, _: Store(at).write("0" * 64, NOISE[: 3 * 64 * 64].reshape(3, 64, 64), {}), "00/*.png"),
+    "index": (lambda at, _: write_index(at), "index"),
     "unreadable": (lambda at, _: unreadable.write(at, [f"{i}: damaged" for i in range(9999)], []), "unreadable.txt"),
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Where a package is missing, the pack loads, and only the nodes that need it fail, with a sentence."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -90,3 +91,13 @@ def test_a_broken_package_says_what_is_wrong(tmp_path, monkeypatch):
     sentence = r"^brokenpackage is installed but cannot be imported \(AttributeError: _ARRAY_API .*install\.py"
     with pytest.raises(ImportError, match=sentence), needed("brokenpackage"):
         import brokenpackage  # noqa: F401
+
+
+@pytest.mark.parametrize("version, is_safe", [("0.17.1", False), ("14.0.0", False), ("14.0.1", True), ("26.0.1", True)])
+def test_a_package_that_runs_code_of_files_is_refused(monkeypatch, version, is_safe):
+    import pyarrow
+
+    monkeypatch.setattr(pyarrow, "__version__", version)
+    expected = contextlib.nullcontext() if is_safe else pytest.raises(ImportError, match=f"pyarrow {version} runs code")
+    with expected, needed("pyarrow"):
+        import pyarrow.parquet
