@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..quickstart.reader import ATTRIBUTES, labels
-from . import clip_score
+from . import clip_score, statistics
 from .cells import Cell
 from .session import Session
 
@@ -81,6 +81,17 @@ def diversity(session: Session, content: Content, cells: Sequence[Cell]) -> np.n
     if not len(pairs[0]):
         return np.full(len(vectors), np.nan)
     return np.array([np.linalg.norm(of[pairs[0]] - of[pairs[1]], axis=1).mean() for of in vectors])
+
+
+def relative_diversity(
+    session: Session, content: Content, cells: Sequence[Cell], base: Sequence[Cell]
+) -> statistics.Estimate:
+    """Diversity of pictures of a condition over that of the base's."""
+    return statistics.bootstrap(
+        lambda one, other: np.nanmean(one) / np.nanmean(other),
+        diversity(session, content, cells),
+        diversity(session, content, base),
+    )
 
 
 def distance(session: Session, content: Content, cells: Sequence[Cell], others: Sequence[Cell]) -> np.ndarray:

@@ -73,13 +73,12 @@ class ContentAndDiversity(Experiment):
 
     def _of(self, cells: list[Cell]) -> dict[str, Estimate]:
         session, how, base = self.session, self._content, self.session.cells()
-        of_base = content.diversity(session, how, base)
-        relative = statistics.bootstrap(
-            lambda one, other: np.nanmean(one) / np.nanmean(other), content.diversity(session, how, cells), of_base
-        )
-        distance = statistics.mean(content.distance(session, how, cells, base) / np.nanmean(of_base))
-        agreement = statistics.mean(content.agreement(session, how, cells))
-        return {"agreement": agreement, "diversity": relative, "distance": distance}
+        scale = np.nanmean(content.diversity(session, how, base))
+        return {
+            "agreement": statistics.mean(content.agreement(session, how, cells)),
+            "diversity": content.relative_diversity(session, how, cells, base),
+            "distance": statistics.mean(content.distance(session, how, cells, base) / scale),
+        }
 
     def _attributes(self, numbers: dict[str, float]) -> list[Table]:
         """Each attribute by itself, where the reader knows them."""

@@ -52,7 +52,7 @@ class Strength(Experiment):
     def result(self) -> Result:
         every = {**{f"strength {s:g}": cells for s, cells in self._strengths.items()}, **self._variants}
         found = {name: self._of(cells) for name, cells in every.items()}
-        keys = ["trained on", "held out", "distance", "agreement", ARTEFACTS]
+        keys = ["trained on", "held out", "distance", "diversity", "agreement", ARTEFACTS]
         forms = dict.fromkeys(keys[:2], "+.1%")
         table = [[name, *(of[key].shown(forms.get(key, ".3f")) for key in keys)] for name, of in found.items()]
         numbers = {f"{name}/{key}": of[key].value for name, of in found.items() for key in keys}
@@ -70,11 +70,12 @@ class Strength(Experiment):
         for name, cells in every.items():
             rows += picture_rows(self.session, cells, [*self.plan.metrics, ARTEFACTS], name)
         header = ["", "gain, metrics of training", "gain, held out"]
-        header += ["distance from base", "shows its prompt", "burnt pixels"]
+        header += ["distance from base", "diversity", "shows its prompt", "burnt pixels"]
         return Result(
             sentence, [Table(header, table)], self._figure(found),
-            "Gain over the base model (per cent), distance from the base picture of the same seed, where 1 is the "
-            "base's diversity, and share of burnt pixels, by strength; error bars are intervals of 95 %.",
+            "Gain over the base model (per cent), distance from the base picture of the same seed and diversity over "
+            "seeds, where 1 is the base's diversity, and share of burnt pixels, by strength; error bars are intervals "
+            "of 95 %.",
             "", numbers, rows,
             [f"Negative side: negated is the request times minus a factor, percentile a quality of its own. Content is "
              f"read by {self._content.words}."],
@@ -120,6 +121,7 @@ class Strength(Experiment):
         return {
             "trained on": self._gain(cells, trained), "held out": self._gain(cells, held_out),
             "distance": statistics.mean(distance / scale),
+            "diversity": content.relative_diversity(self.session, self._content, cells, self._base),
             "agreement": statistics.mean(content.agreement(self.session, self._content, cells)),
             ARTEFACTS: statistics.mean(comparing.values(self.session, cells, ARTEFACTS)),
         }  # fmt: skip
@@ -138,6 +140,7 @@ class Strength(Experiment):
             gains = {"metrics of training": series("trained on", 100), "held out": series("held out", 100)}
             lines(axes[0], strengths, gains, "gain, %", "strength")
             lines(axes[1], strengths, {"": series("distance")}, "distance from base", "strength")
-            lines(axes[2], strengths, {"": series(ARTEFACTS, 100)}, "burnt pixels, %", "strength")
+            lines(axes[2], strengths, {"": series("diversity")}, "diversity, of the base's", "strength")
+            lines(axes[3], strengths, {"": series(ARTEFACTS, 100)}, "burnt pixels, %", "strength")
 
-        return chart(draw, 3, size=(3.2, 2.8))
+        return chart(draw, 4, size=(3.2, 2.8))
