@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import comfy.model_management
 import comfy.sample
 import torch
-from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from benchmarks.measure import side_by_side, table
@@ -28,17 +28,19 @@ from iqa_adapter.adapter.apply import apply_adapter
 from iqa_adapter.adapter.checkpoint import load_adapter
 from iqa_adapter.adapter.tokens import embed_quality
 from iqa_adapter.files import write_json
+from iqa_adapter.guidance.halving import affordable, rungs
 from iqa_adapter.guidance.judge import Judge
-from iqa_adapter.guidance.runs import Sampling
+from iqa_adapter.guidance.noise import recipes
+from iqa_adapter.guidance.runs import Runs, Sampling
 from iqa_adapter.guidance.search import BEST_OF, HALVING, LOCAL, Found, Settings, search
 from iqa_adapter.quality.targets import sliders
 from iqa_adapter.quickstart.adapters import SCORE
 from iqa_adapter.quickstart.model import WEIGHTS
-from iqa_adapter.quickstart.precision import autocast
 
 NUMBERS = Path(__file__).resolve().parent.parent / "documentation" / "search.json"
 ADAPTED = f"adapter at 99 %, {BEST_OF}"
-AT_ONCE = 8
+AT_ONCE = 16
+FIRSTS = (0.25, 0.35, 0.5, 0.65)  # of halving: part of the steps before the first judgement
 QUALITY, COLOURFULNESS = 99, 50  # percentiles that the adapter is asked for
 SEEDS = 1000  # between the first seeds of two pairs
 OVERHEAD_OF, ROUNDS = 4, 5  # samplings of a search that is timed, and turns
@@ -54,17 +56,16 @@ class NoProgress:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=64, help="of prompt and seed")
-    parser.add_argument("--budget", type=int, default=16, help="largest one, in samplings: 8 or another power of 2")
+    parser.add_argument("--budget", type=int, default=12, help="largest one, in samplings")
     parser.add_argument("--metric", default="quickstart_iqa", help="that is searched for")
     parser.add_argument("--aside", default="piqe", help="that is set aside")
-    parser.add_argument("--first", type=float, default=0.25, help="of halving: steps before the first judgement")
     parser.add_argument("--keep", type=Path, help="JSON lines of finished pairs, with which a run goes on")
     parser.add_argument("--write", action="store_true", help="keep the numbers in documentation/search.json")
     options = parser.parse_args()
-    settings = {name: getattr(options, name) for name in ("budget", "metric", "aside", "first")}
+    settings = {name: getattr(options, name) for name in ("budget", "metric", "aside")}
     quickstart = Quickstart(options.metric, options.aside)
     with torch.inference_mode():
-        on_pair = Searches(quickstart, options.budget, options.first)
+        on_pair = Searches(quickstart, options.budget)
         curves = curves_of(each_pair(options.pairs, on_pair, options.keep, settings))
         steps = len(quickstart.sigmas) - 1
         print(described(curves, steps, options.metric, options.aside), "\n")
@@ -75,57 +76,92 @@ def main() -> None:
         print(f"\n{NUMBERS}; python iqa.py docs draws it")
 
 
-def in_fast_precision(executor, *arguments, **options):
-    """A wrapper of the diffusion model alone: metrics are computed in float32."""
-    with autocast():
-        return executor(*arguments, **options)
-
-
 class Searches:
     """Every method on one pair.
 
+    Halving changes nothing of what a sampling computes (``tests/graph/test_search.py``), so what it would keep is told
+    from samplings that went to the end and were judged after every step: of every budget and first judgement at once.
+
     Args:
         budget: largest, in samplings.
-        first: of halving, part of the steps before the first judgement.
     """
 
-    def __init__(self, quickstart: Quickstart, budget: int, first: float):
-        self.quickstart, self.budget, self.first = quickstart, budget, first
-        self.budgets = sorted({2**power for power in range(1, budget.bit_length())} | {max(2, budget // 3)})
-        self.halved = sorted({2, max(2, budget // 3), budget})
+    def __init__(self, quickstart: Quickstart, budget: int):
+        self.quickstart, self.budget = quickstart, budget
+        self.counts = sorted({2**power for power in range(budget.bit_length())} | {third_of(budget), budget})
         self.judge = Judge((quickstart.searched,), (1.0,), quickstart.aside)
-        self.model = quickstart.model.clone()
-        self.model.add_wrapper(WrappersMP.APPLY_MODEL, in_fast_precision)
+        self.model = quickstart.fast()
         adapter = load_adapter(WEIGHTS / SCORE.file)
         best = torch.tensor([sliders(adapter.metadata.metrics, QUALITY, COLOURFULNESS)])
         self.adapted = apply_adapter(self.model, embed_quality(adapter, best), SCORE.strength)
 
-    def __call__(self, pair: int) -> dict[str, list[list[float]]]:
-        """By method: samplings, and then scores of the best picture, of the searched metric and of the one set aside.
+    def __call__(self, pairs: Sequence[int]) -> list[dict[str, list[list[float]]]]:
+        return [self.of_pair(pair) for pair in pairs]
 
-        Best of N and local search are one run each, looked at after every budget; halving is a run for each of a few.
-        """
-        found = {}
-        for name, method, model in (
-            (BEST_OF, BEST_OF, self.model),
-            (LOCAL, LOCAL, self.model),
-            (ADAPTED, BEST_OF, self.adapted),
-        ):
-            (ledger,) = self._found(pair, method, self.budget, model).ledgers
-            best = {count: ledger.values[: count][self.judge.best(ledger.values[: count], 1)[0]]
-                    for count in (1, *self.budgets)}  # fmt: skip
-            found[name] = [[count, *values.tolist()] for count, values in best.items()]
-        halved = {count: self._found(pair, HALVING, count, self.model) for count in self.halved}
-        found[HALVING] = [[count, *each.kept[0][0].values.tolist()] for count, each in halved.items()]
-        return found
+    def of_pair(self, pair: int) -> dict[str, list[list[float]]]:
+        """By method: samplings, and then scores of the best picture: of the searched metric and the one set aside."""
+        finished, predicted = self.watched(pair)
+        local = self._found(pair, LOCAL, self.budget, self.model).ledgers[0].values
+        adapted = self._found(pair, BEST_OF, third_of(self.budget), self.adapted).ledgers[0].values
+        halved = {
+            halving_at(first): [[count, *values.tolist()] for count, values in self.halved(first, finished, predicted)]
+            for first in FIRSTS
+        }
+        return {BEST_OF: self._best(finished), LOCAL: self._best(local), ADAPTED: self._best(adapted), **halved}
+
+    def watched(self, pair: int) -> tuple[Tensor, list[Tensor]]:
+        """As many samplings as the budget: scores ``[samplings, 2]`` of the pictures, and of each step's prediction."""
+        predicted: list[Tensor] = []
+        everyone = range(self.budget)
+
+        def drive(runs: Runs) -> range:
+            for steps in range(1, len(self.quickstart.sigmas) - 1):
+                runs.advance(everyone, steps)
+                predicted.append(self.quickstart.scores(runs.predictions(everyone)))
+            runs.advance(everyone)
+            return everyone
+
+        latents, _ = self.sampling(pair, self.model)(recipes(self.seed(pair), self.budget), drive, lambda: None)
+        return self.quickstart.scores(torch.cat(latents)), predicted
+
+    def halved(self, first: float, finished: Tensor, predicted: list[Tensor]) -> Iterator[tuple[int, Tensor]]:
+        """Budgets that begin with no more samplings than were watched, and scores ``[2]`` of what halving keeps."""
+        steps = len(predicted) + 1
+        for budget in self.counts[1:]:
+            begun = affordable(budget, 1, steps, first)
+            if begun > len(finished):
+                return
+            alive = torch.arange(begun)
+            for rung in rungs(begun, 1, steps, first):
+                alive = alive[self.judge.best(predicted[rung.steps - 1][alive], rung.survivors)]
+            yield budget, finished[alive[self.judge.best(finished[alive], 1)[0]]]
+
+    def _best(self, values: Tensor) -> list[list[float]]:
+        """After every budget, of scores ``[samplings, 2]`` in the order of their sampling."""
+        counts = [count for count in self.counts if count <= len(values)]
+        return [[count, *values[self.judge.best(values[:count], 1)[0]].tolist()] for count in counts]
 
     def _found(self, pair: int, method: str, budget: int, model) -> Found:
+        settings = Settings(method, budget, 1, self.seed(pair))
+        return search(self.sampling(pair, model), self.quickstart.vae, self.judge, settings, NoProgress())
+
+    @staticmethod
+    def seed(pair: int) -> int:
+        """Of the first noise."""
+        return SEEDS * pair
+
+    def sampling(self, pair: int, model) -> Sampling:
         quickstart = self.quickstart
         latent = {"samples": torch.zeros(1, *quickstart.shape)}
-        guider = quickstart.guider(pair, model)
-        sampling = Sampling(guider, quickstart.sampler, quickstart.sigmas, latent, AT_ONCE)
-        settings = Settings(method, budget, 1, SEEDS * pair, first=self.first)
-        return search(sampling, quickstart.vae, self.judge, settings, NoProgress())
+        return Sampling(quickstart.guider([pair], model), quickstart.sampler, quickstart.sigmas, latent, AT_ONCE)
+
+
+def third_of(budget: int) -> int:
+    return max(2, budget // 3)
+
+
+def halving_at(first: float) -> str:
+    return f"{HALVING}, first look at {first:g}"
 
 
 def curves_of(found: list[dict[str, list[list[float]]]]) -> Curves:
@@ -154,19 +190,20 @@ def described(curves: Curves, steps: int, metric: str, aside: str) -> str:
 
 
 def a_third(curves: Curves, budget: int) -> str:
-    """Successive halving beside best of N with three times its evaluations, pair by pair."""
-    whole, third = curves[BEST_OF][budget][:, 0], max(2, budget // 3)
-    part, same = (curves[name][third][:, 0] - whole for name in (HALVING, BEST_OF))
-    return (
-        f"beside {BEST_OF} with {budget} samplings (standard error {_error(whole):.4f}), pair by pair: {HALVING} with "
-        f"the evaluations of {third} {part.mean():+.4f} +- {_error(part):.4f}, {BEST_OF} with {third} "
-        f"{same.mean():+.4f} +- {_error(same):.4f}"
-    )
+    """What a third of the evaluations gives beside best of N with all of them, pair by pair."""
+    whole, third = curves[BEST_OF][budget][:, 0], third_of(budget)
+    rows = []
+    for name, curve in curves.items():
+        if third in curve:
+            less = curve[third][:, 0] - whole
+            rows.append([name, f"{less.mean():+.4f} +- {_error(less):.4f}"])
+    title = f"{third} samplings' worth, beside {BEST_OF} with {budget} ({whole.mean():.4f} +- {_error(whole):.4f})"
+    return table([title, "difference"], rows)
 
 
 def overhead(quickstart: Quickstart) -> str:
     """Computing time of a search beside that of as many samplings, all one at a time."""
-    guider, latent = quickstart.guider(0), torch.zeros(1, *quickstart.shape)
+    guider, latent = quickstart.guider([0]), torch.zeros(1, *quickstart.shape)
     judge = Judge((quickstart.searched,), (1.0,))
 
     def sampled() -> list[Tensor]:

@@ -23,6 +23,7 @@ and a Chromium."""
     parser.add_argument(
         "--keep-thumbnails", action="store_true", help="of --workflows: make the forms only, which takes seconds"
     )
+    parser.add_argument("--pictures", nargs="+", default=(), metavar="NAME", help="of docs/images: these alone")
     parser.add_argument("--nodes", nargs="*", metavar="NODE", help="picture these nodes, or all of them")
 
 
@@ -45,4 +46,4 @@ def run(options: argparse.Namespace) -> None:
         return
     from iqa_adapter.documentation.making import make
 
-    make()
+    make(options.pictures)

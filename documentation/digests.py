@@ -12,6 +12,7 @@ import io
 import json
 import sys
 import tokenize
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..files import write_text
@@ -38,9 +39,14 @@ def kept_digests() -> dict[str, str]:
     return json.loads(DIGESTS.read_text(encoding="utf-8"))
 
 
-def keep_digests(pictures: tuple[Picture, ...]) -> None:
-    """Note of what the kept pictures are made."""
-    write_text(DIGESTS, json.dumps({picture.name: digest(picture) for picture in pictures}, indent=2) + "\n")
+def keep_digests(pictures: Sequence[Picture], others: bool = False) -> None:
+    """Note of what the kept pictures are made.
+
+    Args:
+        others: leave what is noted of others.
+    """
+    before = kept_digests() if others else {}
+    write_text(DIGESTS, json.dumps(before | {picture.name: digest(picture) for picture in pictures}, indent=2) + "\n")
 
 
 def code_of(file: Path) -> list[Path]:

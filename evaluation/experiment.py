@@ -22,6 +22,12 @@ class Table:
     rows: Sequence[Sequence[str]]
     title: str = ""
 
+    def markdown(self) -> list[str]:
+        """Lines."""
+        lines = [f"**{self.title}**", ""] if self.title else []
+        lines += [f"| {' | '.join(self.header)} |", "| --- " * len(self.header) + "|"]
+        return lines + [f"| {' | '.join(row)} |" for row in self.rows]
+
 
 @dataclass
 class Result:

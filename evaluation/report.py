@@ -80,7 +80,7 @@ class Report:
             parts += [f"![{experiment.title}]({name}.png)", "", f"<sub>{result.caption}</sub>", ""]
             parts += [result.paper, ""] if result.paper else []
             for table in result.tables:
-                parts += [*_markdown(table), ""]
+                parts += [*table.markdown(), ""]
             parts += [*(f"- {note}" for note in result.notes)]
             parts += [f"- Every picture and number behind it: [rows/{name}.parquet](rows/{name}.parquet).", ""]
         return "\n".join(parts)
@@ -167,12 +167,6 @@ def write_rows(file: Path, rows: list[dict]) -> None:
     table = pyarrow.table({name: [row.get(name) for row in rows] for name in columns})
     with written_whole(file) as temporary:
         pyarrow.parquet.write_table(table, temporary, compression="zstd")
-
-
-def _markdown(table: Table) -> list[str]:
-    lines = [f"**{table.title}**", ""] if table.title else []
-    lines += [f"| {' | '.join(table.header)} |", "| --- " * len(table.header) + "|"]
-    return lines + [f"| {' | '.join(row)} |" for row in table.rows]
 
 
 def _html(table: Table) -> str:

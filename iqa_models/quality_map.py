@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..quality.resize import AS_IS
+from ..quality.standing import place
 from .batches import check_images, run_in_batches
 
 if TYPE_CHECKING:
@@ -77,14 +78,34 @@ def quality_map(
         ValueError: a model has no answer for any window.
         comfy.model_management.InterruptProcessingException: the user cancelled; asked before every batch.
     """
+    grids = [judged_windows(each, image, window, stride, progress) for each in (model, *others)]
+    return map_of(grids, [each.entry for each in (model, *others)], image.shape[:2], window, stride)
+
+
+def judged_windows(
+    model: IQAModel, image: Tensor, window: int, stride: int, progress: comfy.utils.ProgressBar | None = None
+) -> Tensor:
+    """Raw scores of the windows of a picture, ``[rows, columns]``; see :func:`quality_map`."""
     tops, lefts = (_starts(side, window, stride) for side in image.shape[:2])
     windows = [image[top : top + window, left : left + window] for top, left in product(tops, lefts)]  # views
-    judged = [_judged(each, windows, progress).view(len(tops), len(lefts)) for each in (model, *others)]
-    entries = [each.entry for each in (model, *others)]
-    grid = _together(judged, entries) if others else judged[0]
+    return _judged(model, windows, progress).view(len(tops), len(lefts))
+
+
+def map_of(
+    grids: Sequence[Tensor], entries: Sequence[Entry], size: tuple[int, int], window: int, stride: int
+) -> QualityMap:
+    """What one model, or several together, say of a picture.
+
+    Args:
+        grids: :func:`judged_windows` of each model, whose entries follow.
+        size: height and width of the picture.
+    """
+    tops, lefts = (_starts(side, window, stride) for side in size)
+    together = len(grids) > 1
+    grid = _together(grids, entries) if together else grids[0]
     smooth = without_variation(grid, SMOOTHING * grid.std(correction=0).item())
-    averaged = _averaged(torch.stack([grid, smooth]), tops, lefts, window, image.shape[:2])
-    return QualityMap(averaged[0], averaged[1], bool(others) or model.entry.higher_is_better)
+    averaged = _averaged(torch.stack([grid, smooth]), tops, lefts, window, size)
+    return QualityMap(averaged[0], averaged[1], together or entries[0].higher_is_better)
 
 
 def check_together(entries: Sequence[Entry]) -> None:
@@ -155,8 +176,7 @@ def _together(judged: Sequence[Tensor], entries: Sequence[Entry]) -> Tensor:
     """Product of the places of raw scores on their metrics' ranges, each 0 worst to 1 best."""
     total = torch.ones_like(judged[0])
     for scores, entry in zip(judged, entries, strict=True):
-        place = (scores - entry.minimum) / (entry.maximum - entry.minimum)
-        total *= (place if entry.higher_is_better else 1 - place).clamp(LEAST_GOODNESS, 1)
+        total *= place(scores, entry.minimum, entry.maximum, entry.higher_is_better).clamp(LEAST_GOODNESS, 1)
     return total
 
 

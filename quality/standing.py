@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import Tensor
 
 from .statistics import MetricStatistics
 
 WORDS = ((10, "very poor"), (35, "poor"), (65, "average"), (90, "good"))  # below so many per cent
 HIGHEST_WORD = "very good"
+Number = TypeVar("Number", float, Tensor)
 BAR, FULL, EMPTY = 10, "\u2588", "\u2591"  # characters
 
 
@@ -57,8 +61,13 @@ def standing(
         return Standing(better_than, better_than / 100)
     if not (math.isfinite(low) and math.isfinite(high)):
         return Standing(None, None)
-    share = min(1.0, max(0.0, (raw - low) / (high - low)))
-    return Standing(None, share if higher_is_better else 1 - share)
+    return Standing(None, min(1.0, max(0.0, place(raw, low, high, higher_is_better))))
+
+
+def place(raw: Number, low: float, high: float, higher_is_better: bool) -> Number:
+    """Where raw scores lie on their metric's range, 0 worst to 1 best; beyond it where they leave the range."""
+    share = (raw - low) / (high - low)
+    return share if higher_is_better else 1 - share
 
 
 def word(better_than: float) -> str:

@@ -93,8 +93,8 @@ def test_noise_is_seen_at_every_grain_and_not_in_blur_or_flat_pictures(photos, g
     assert (noise(noisy) > noise(photos) + 15).all()
     assert (noise(distort(photos, "gaussian_blur", 0.5)) < noise(photos)).all()
     assert noise(torch.full((1, 3, 8, 8), 0.5)).item() == 0
-    white = 0.5 + 12 / 255 / (0.299**2 + 0.587**2 + 0.114**2) ** 0.5 * torch.randn(1, 3, 256, 256, generator=generator)
-    assert noise(white).item() == pytest.approx(50, abs=1.5), "12 grey levels"
+    white = 0.5 + 6 / 255 / (0.299**2 + 0.587**2 + 0.114**2) ** 0.5 * torch.randn(1, 3, 256, 256, generator=generator)
+    assert noise(white).item() == pytest.approx(50, abs=1.5), "6 grey levels"
 
 
 def test_the_bad_half_is_better_when_it_is_drawn_anew():
