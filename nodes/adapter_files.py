@@ -17,9 +17,11 @@ from ..adapter.metadata import Metadata
 from ..adapter.remembered import recall, remember
 from ..files import shown
 from ..iqa_models import catalogue
+from ..quality.calibration_file import path_beside
 from ..quality.names import unknown_metric
 from ..quality.statistics import MetricStatistics, cc3m_statistics
 from ..quickstart.adapters import REFERENCE, SCORE
+from ..quickstart.model import WEIGHTS
 from .schema import advanced, files_in
 
 FOLDER = "iqa_adapter"  # key of ComfyUI's folder_paths
@@ -103,6 +105,22 @@ def in_words(adapter: Adapter) -> str:
 
 def path_of(adapter_name: str) -> str:
     return folder_paths.get_full_path_or_raise(FOLDER, adapter_name)
+
+
+def calibration_path(adapter: Adapter) -> Path:
+    """Where the calibrations of an adapter are kept.
+
+    Beside its file; those of the pack's own adapters in the user's first folder of adapters, since the pack's folder
+    may be read-only, and an update may replace it.
+
+    Raises:
+        ValueError: the adapter has no file.
+    """
+    if adapter.file is None:
+        raise ValueError("The adapter has no file, beside which a calibration could be kept; save and load it.")
+    beside = path_beside(adapter.file)
+    own = Path(adapter.file).resolve().is_relative_to(WEIGHTS.resolve())
+    return Path(_folder(), beside.name) if own else beside
 
 
 def version(path: str | Path) -> tuple[int, int]:

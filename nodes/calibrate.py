@@ -15,9 +15,10 @@ from ..files import shown
 from ..iqa_models import catalogue
 from ..iqa_models.scoring import Scores
 from ..quality.calibration import Calibration, fitted
-from ..quality.calibration_file import find_calibration, keep_calibration, path_beside
+from ..quality.calibration_file import find_calibration, keep_calibration
 from ..quality.names import unknown_metric
 from ..quality.sweep import AESTHETICS, QUALITY, checked_percentiles
+from .adapter_files import calibration_path
 from .conditioning import adapter_metrics
 from .schema import (
     IQAAdapterType,
@@ -45,7 +46,7 @@ class IQACalibrate(io.ComfyNode):
             category="results",
             search_aliases=["calibration", "requested versus measured", "exact quality", "target score"],
             description="Learns from a sweep what to ask an adapter for, so that a wanted score is measured, and keeps "
-            "it beside the adapter's file. Without scores it gives back what was kept.",
+            "it in a file. Without scores it gives back what was kept.",
             inputs=[
                 IQAAdapterType.Input("iqa_adapter", tooltip="The score-based IQA-Adapter that was swept."),
                 io.Model.Input(
@@ -89,7 +90,11 @@ class IQACalibrate(io.ComfyNode):
                 IQACalibrationType.Output(
                     display_name="calibration", tooltip="For Quality Score Conditioning with a measured target."
                 ),
-                io.String.Output(display_name="file", tooltip="Path of the calibration's file, beside the adapter's."),
+                io.String.Output(
+                    display_name="file",
+                    tooltip="Path of the calibration's file, beside the adapter's; of the "
+                    "pack's own adapters in the folder models/iqa_adapter.",
+                ),
                 io.Image.Output(display_name="plot", tooltip="Requested and measured, with the spread of pictures."),
                 io.String.Output(display_name="summary", tooltip="What can be reached, metric by metric."),
             ],
@@ -111,9 +116,7 @@ class IQACalibrate(io.ComfyNode):
         if moved not in (QUALITY, AESTHETICS, *metrics):
             problem = unknown_metric(moved, [QUALITY, AESTHETICS, *metrics], catalogue.names())
             raise ValueError(f"requested_are: {problem}")
-        if iqa_adapter.file is None:
-            raise ValueError("The adapter has no file, beside which a calibration could be kept; save and load it.")
-        path, base = path_beside(iqa_adapter.file), model_digest(model)
+        path, base = calibration_path(iqa_adapter), model_digest(model)
         if iqa_scores is None:
             if requested.strip():
                 raise ValueError("There are requested percentiles, but no scores; connect iqa_scores, or empty it.")
@@ -149,4 +152,4 @@ def _kept(path, calibration: Calibration) -> str:
     except (OSError, ValueError) as error:
         logging.warning("The calibration is not kept: %s", error)
         return f"not kept: {error}"
-    return f"kept in {shown(path.name)} beside the adapter's file"
+    return f"kept in {shown(path)}"

@@ -45,14 +45,14 @@ def guided(quickstart, iqa_model):
     return make
 
 
-def draw(quickstart, model, steps=4, pictures=2, sampler="euler"):
+def draw(quickstart, model, steps=4, pictures=2, sampler="euler", cfg=2.0):
     """Pictures as a graph draws them, in inference mode."""
     _, clip, vae = quickstart
     with torch.inference_mode():
         positive, negative = (nodes.CLIPTextEncode().encode(clip, text)[0] for text in ("a red circle on leaves", ""))
         latent = {"samples": torch.zeros(pictures, 12, 32, 32)}
         sample = nodes.KSampler().sample
-        result = sample(model, 1, steps, 2.0, sampler, "normal", positive, negative, latent)[0]["samples"]
+        result = sample(model, 1, steps, cfg, sampler, "normal", positive, negative, latent)[0]["samples"]
         return result, vae.decode(result)
 
 
@@ -114,6 +114,16 @@ def test_the_gradient_through_the_model_guides_too_and_checkpointing_changes_not
     assert not torch.equal(up[0], draw(quickstart, guided(2.0, model=adapted)[0])[0])
     if checkpointing:
         assert torch.allclose(up[0], draw(quickstart, guided(2.0, **options)[0])[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(("dtype", "through_model"), [(torch.float16, False), (torch.bfloat16, True)])
+def test_half_precision_and_cfg_1(quickstart, iqa_model, guided, dtype, through_model):
+    model = load_quickstart()[0]
+    network = model.model.diffusion_model.to(dtype)
+    network.dtype = dtype
+    options = {"model": model, "through_model": through_model}
+    up, down = (draw(quickstart, guided(1.0, up, **options)[0], 3, cfg=1.0)[1] for up in (True, False))
+    assert score(iqa_model, up) > score(iqa_model, down) + 0.02
 
 
 def test_nodes_in_a_row_add_up_whatever_their_order(quickstart, guided, plain):

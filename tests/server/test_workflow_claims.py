@@ -89,6 +89,7 @@ def test_guidance_and_adapter_raise_the_score(server):
     kinds = ("of neither", "with guidance", "with the adapter")
     neither, guided, adapted = (done.result(f"Score {kind}", "scores")[0]["quickstart_iqa"][0] for kind in kinds)
     assert guided > neither and adapted > neither
+    assert "quickstart_iqa" in done.result("Guidance Record", "text")[0]
 
 
 def test_what_is_asked_for_by_its_measured_value_is_measured(server, adapter_folder):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import folder_paths
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,7 @@ from iqa_adapter.adapter.model_digest import model_digest
 from iqa_adapter.evaluation import calibration as evaluated
 from iqa_adapter.files import WrongFile
 from iqa_adapter.iqa_models.scoring import Scores
+from iqa_adapter.nodes import adapter_files
 from iqa_adapter.nodes.calibrate import IQACalibrate
 from iqa_adapter.nodes.conditioning import IQAQualityEmbed
 from iqa_adapter.quality import calibration as calibrations
@@ -249,6 +251,15 @@ def test_inputs_that_do_not_suit_are_refused(adapter, base, inputs, message):
         IQACalibrate.execute(adapter, base, 1.0, **inputs)
 
 
+def test_the_packs_own_folder_is_not_written_to(base, tmp_path, monkeypatch):
+    known = [str(tmp_path), str((model.WEIGHTS / SCORE.file).parent)], {".safetensors"}
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "iqa_adapter", known)
+    own = adapter_files.load(SCORE.file.name)
+    calibration, file, _, summary = calibrated(own, base)
+    assert file == str(tmp_path / "quickstart_score.calibration.json") and f"kept in {file}" in summary
+    assert IQACalibrate.execute(own, base, 1.25).args[0] == calibration, "the reader looks there, too"
+
+
 def test_levels_that_lie_close_help_each_other_and_distant_ones_do_not():
     generator = np.random.default_rng(2)
     levels = np.arange(1, 100, 2.0)
@@ -271,4 +282,5 @@ def test_the_check_on_the_quickstart_asks_for_what_the_curve_says():
     (found,) = evaluated.check(models, curve, 2, (0.8,))
     assert found.percentile == curve.percentile_for(0.8)
     assert len(found.calibrated) == len(found.raw) == 2 and (found.calibrated != found.raw).all()
-    assert found.row().startswith(f"| 0.8 | {found.percentile:.1f} % | {found.calibrated.mean():.3f}")
+    (row,) = evaluated.table([found]).rows
+    assert row[:2] == ["0.8", f"{found.percentile:.1f} %"] and row[2].startswith(f"{found.calibrated.mean():.3f}")
