@@ -85,7 +85,7 @@ def each_pair(
     """
     known = {} if keep is None else _known(keep, settings)
     missing = [pair for pair in range(pairs) if pair not in known]
-    for start in tqdm(range(0, len(missing), at_once), unit=f"{at_once} pairs"):
+    for start in tqdm(range(0, len(missing), at_once), unit="round"):
         group = missing[start : start + at_once]
         known.update(zip(group, measure(group), strict=True))
         if keep is not None:
