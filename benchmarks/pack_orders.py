@@ -106,7 +106,7 @@ def _complete(graph: dict, known: dict, order: Sequence[str]) -> dict:
 # Graphs
 
 
-def patched(theirs: Callable[[list], dict], batch: int = 1) -> Callable[[Sequence[str]], dict]:
+def patched(theirs: Callable[[list], dict], batch: int = 1, side: int = 128) -> Callable[[Sequence[str]], dict]:
     """A graph whose model gets a pack's node, ours, or both, in an order.
 
     Args:
@@ -114,7 +114,7 @@ def patched(theirs: Callable[[list], dict], batch: int = 1) -> Callable[[Sequenc
     """
 
     def graph(order: Sequence[str]) -> dict:
-        made, last = _narrow(batch), ["model", 0]
+        made, last = _narrow(batch, side), ["model", 0]
         for each in order:
             if each == OURS:
                 made[OURS] = node("IQAAdapterApply", model=last, iqa_embeds=["embeds", 0], strength=1.0)
@@ -127,13 +127,13 @@ def patched(theirs: Callable[[list], dict], batch: int = 1) -> Callable[[Sequenc
     return graph
 
 
-def _narrow(batch: int) -> dict:
+def _narrow(batch: int, side: int) -> dict:
     graph = soak_graphs.family(Random(1))
     graph["model"]["inputs"]["family"] = FAMILY
     graph["adapter"]["inputs"]["adapter_name"] = f"{FAMILY}.safetensors"
     graph["embeds"]["inputs"]["quality"] = 99.0
-    graph["latent"] = soak_graphs.empty(batch, 256)
-    graph["sample"]["inputs"] |= {"steps": 4, "cfg": 4.0, "sampler_name": "euler", "seed": 1}
+    graph["latent"] = soak_graphs.empty(batch, side)
+    graph["sample"]["inputs"] |= {"steps": 2, "cfg": 4.0, "sampler_name": "euler", "seed": 1}
     del graph["last"]
     return graph
 
@@ -204,25 +204,11 @@ def _detailed(model: str) -> dict:
     }  # fmt: skip
 
 
-def _referred(model: str) -> dict:
-    """Reference attention needs no file."""
-    asked = {"positive": ["text", 0], "negative": ["none", 0], "control_net": ["net", 0], "image": ["prepared", 0]}
-    return {
-        "net": node("ACN_ReferenceControlNet", reference_type="reference_attn"),
-        "prepared": node("ACN_ReferencePreprocessor", image=["image", 0], vae=["model", 2], latent_size=["model", 3]),
-        "asked": node("ACN_AdvancedControlNetApply_v2", **asked),
-        "resampled": node("KSampler", model=[model, 0], positive=["asked", 0], negative=["asked", 1],
-                          latent_image=["model", 3], steps=4, cfg=4.0, sampler_name="euler", seed=2),
-        "again": node("VAEDecode", samples=["resampled", 0], vae=["model", 2]),
-    }  # fmt: skip
-
-
 BOTH = ((), ("theirs",), (OURS, "theirs"), ("theirs", OURS))
 PACKS = {
     "ComfyUI_IPAdapter_plus": (patched(_ipadapter), BOTH),
     "ComfyUI-AnimateDiff-Evolved": (patched(_windows, batch=6), BOTH),
-    "ComfyUI-TiledDiffusion": (patched(_tiles), BOTH),
-    "ComfyUI-Advanced-ControlNet": (sampled(_referred), BOTH[:3]),
+    "ComfyUI-TiledDiffusion": (patched(_tiles, side=192), BOTH),
     "ComfyUI_UltimateSDUpscale": (sampled(_upscaled), BOTH[:3]),
     "ComfyUI-Impact-Pack": (sampled(_detailed), BOTH[:3]),
 }

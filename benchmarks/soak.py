@@ -2,8 +2,9 @@
 
     python -m benchmarks.soak --minutes 30
 
-Adapters, families, strengths, batch sizes, references and guidance change from prompt to prompt. Before, between and
-after them a graph without a node of this pack is sampled, which must give the same bits each time. Linux only.
+Adapters, families, strengths, batch sizes, references, search and guidance change from prompt to prompt. Before,
+between and after them a graph without a node of this pack is sampled, which must give the same bits each time. Linux
+only.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class Night:
         self.held: list[tuple[int, dict]] = []  # number of prompts so far, what the process holds
         self.plain: list[bytes] = []
         self.failures: list[str] = []
+        self.history = 0.0  # bytes that ComfyUI keeps of each prompt: its graph, messages and outputs
 
     def go_on_until(self, end: float) -> None:
         self._sample_plain()
@@ -88,6 +90,8 @@ class Night:
                 self._sample_plain()
         self._look()
         self._sample_plain()
+        kept = self.client.get("/history")
+        self.history = _size(kept) / max(1, len(kept))
 
     def _prompt(self) -> None:
         kind, graph = soak_graphs.drawn(self.rng)
@@ -132,7 +136,7 @@ class Night:
         memory = np.array([held["memory"] for _, held in warm])
         growth = np.polyfit(numbers, memory, 1)[0] if len(warm) > 2 else float("nan")
         print(f"memory {memory.min() / 1e6:,.0f} to {memory.max() / 1e6:,.0f} MB after {numbers[0]} prompts, growth "
-              f"{growth / 1e3:+,.1f} kB per prompt")  # fmt: skip
+              f"{growth / 1e3:+,.1f} kB per prompt; ComfyUI's history keeps {self.history / 1e3:,.1f}")  # fmt: skip
         for name in ("handles", "threads", "models", "patchers"):
             values = [held[name] for _, held in warm]
             print(f"{name}: {values[0]} at first, {values[-1]} at last, {min(values)} to {max(values)}")
@@ -140,6 +144,13 @@ class Night:
         print(f"a graph without the pack, sampled {len(self.plain)} times: {'the same bits' if same else 'DIFFERENT'}")
         grew = warm[0][0] >= WARM and growth > MOST
         return int(bool(self.failures) or not same or grew)
+
+
+def _size(content: object) -> int:
+    """Bytes that Python takes for what JSON can say."""
+    inside = [*content, *content.values()] if isinstance(content, dict) else []
+    inside = content if isinstance(content, list) else inside
+    return sys.getsizeof(content) + sum(map(_size, inside))
 
 
 if __name__ == "__main__":

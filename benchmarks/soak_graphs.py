@@ -126,6 +126,24 @@ def guidance(rng: Random) -> dict:
     }  # fmt: skip
 
 
+def search(rng: Random) -> dict:
+    graph = quickstart(rng)
+    del graph["sample"], graph["image"]
+    graph["model"]["inputs"]["batch_size"] = 1
+    return graph | {
+        "iqa": node("IQAModelLoader", metric=rng.choice(("quickstart_iqa", "piqe"))),
+        "sampler": node("KSamplerSelect", sampler_name=rng.choice(("euler", "dpmpp_2m"))),
+        "sigmas": node("BasicScheduler", model=["model", 0], scheduler="normal", steps=rng.randint(2, 5), denoise=1.0),
+        "found": node(
+            "IQASearch", iqa_model=["iqa", 0], sampler=["sampler", 0], sigmas=["sigmas", 0], latent_image=["model", 3],
+            vae=["model", 2], model=["model", 0], positive=["text", 0], negative=["none", 0], keep=1,
+            method=rng.choice(("best of N", "successive halving", "local search")), budget=rng.choice((2, 4, 8)),
+            seed=rng.randrange(2**32), batch_size=rng.choice((1, 4)), protocol="as is",
+        ),
+        "preview": node("PreviewImage", images=["found", 1]),
+    }  # fmt: skip
+
+
 def family(rng: Random) -> dict:
     """A narrow model of one of the families with an adapter that fits it."""
     name = rng.choice(FAMILIES)
@@ -144,4 +162,4 @@ def family(rng: Random) -> dict:
     return graph
 
 
-KINDS = {"score": score, "reference": reference, "both": both, "guidance": guidance, "family": family}
+KINDS = {"score": score, "reference": reference, "both": both, "guidance": guidance, "search": search, "family": family}
