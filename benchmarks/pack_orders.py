@@ -191,8 +191,9 @@ def _again(model: str) -> dict:
 
 
 def _upscaled(model: str) -> dict:
-    tiles = {"upscaled_image": ["image", 0], "tile_width": 64, "tile_height": 64}
-    return {"again": node("UltimateSDUpscaleNoUpscale", **_again(model), **tiles)}
+    inputs = {**_again(model), "upscaled_image": ["image", 0], "tile_width": 64, "tile_height": 64}
+    del inputs["image"]
+    return {"again": node("UltimateSDUpscaleNoUpscale", **inputs)}
 
 
 def _detailed(model: str) -> dict:
