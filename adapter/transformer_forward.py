@@ -74,8 +74,10 @@ def _tell(module: nn.Module, arguments: tuple, named: dict[str, Any]) -> tuple[t
         return None
     site, quality = options[SITES][module]
     place = site.place(options[LATENT], arguments, named, options)
-    own = {**options, PLACE: place}
-    own[OVERRIDE] = SiteAttention(quality, place, own, options.get(OVERRIDE))
+    own, previous = {**options, PLACE: place}, options.get(OVERRIDE)
+    if isinstance(previous, partial) and previous.func is _unchanged:
+        (previous,) = previous.args
+    own[OVERRIDE] = SiteAttention(quality, place, own, previous)
     return arguments, {**named, "transformer_options": own}
 
 
@@ -96,32 +98,36 @@ class SiteAttention:
     def __call__(self, attention: Callable, q: Tensor, k: Tensor, v: Tensor, heads: int, *args, **kwargs) -> Tensor:
         """q is ``[rows, heads, tokens, width]`` with ``skip_reshape``, else ``[rows, tokens, heads * width]``."""
         out = _unchanged(self.previous, attention, q, k, v, heads, *args, **kwargs)
-        by_head = kwargs.get("skip_reshape", False)
-        tokens = 2 if by_head else 1
+        is_split = kwargs.get("skip_reshape", False)
+        tokens = 2 if is_split else 1
         if q.shape[tokens] != self.place.queries:
             return out  # another attention of the block
         if self.to_pass:
             self.to_pass -= 1
             return out
-        if not by_head:
+        if not is_split:
             q = q.unflatten(-1, (heads, -1)).transpose(1, 2)
         self.options[PLACE] = replace(self.place, rows=len(q))
         queries = q[:, :, self.place.picture]
-        if self.previous is not None:
-            out = out.clone()  # it may keep what it gave
+        if self.previous is not None or out.requires_grad:
+            out = out.clone()  # it, or a backward pass, may keep what it gave
         picture = out[:, self.place.picture]
+        by_head = picture.unflatten(-1, (heads, -1))  # what is added need not be put together
         for keys, values, strength, mask in self.quality.terms(picture, self.options):
             attended = attend_by_head(queries, keys, values)
-            picture.add_(attended if mask is None else attended * mask, alpha=strength)
+            if mask is None:
+                by_head.add_(attended, alpha=strength)
+            else:
+                by_head.addcmul_(attended, mask[..., None], value=strength)
         return out
 
 
 def attend_by_head(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """``Attn(Q, K', V')``: ``[rows, heads, positions, width]`` -> ``[rows, positions, heads * width]``
+    """``Attn(Q, K', V')``: ``[rows, heads, positions, width]`` -> ``[rows, positions, heads, width]``
 
     Args:
         keys, values: ``[G, heads, T, width]``; each of the G serves ``rows / G`` rows that follow one another.
     """
     if len(keys) != len(queries):
         keys, values = (part.repeat_interleave(len(queries) // len(part), 0) for part in (keys, values))
-    return scaled_dot_product_attention(queries, keys, values).transpose(1, 2).flatten(2)
+    return scaled_dot_product_attention(queries, keys, values).transpose(1, 2)

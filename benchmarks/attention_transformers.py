@@ -23,9 +23,11 @@ SHAPES = {  # sites, heads, width of a head, tokens of the text, tokens of a pic
 }
 
 
-def layers(device: torch.device, dtype: torch.dtype, rounds: int, ratios: Callable, names: list[str]) -> str:
+def layers(
+    device: torch.device, dtype: torch.dtype, rounds: int, clock: Callable, ratios: Callable, names: list[str]
+) -> str:
     """One joint attention on one row, as models without guidance have it."""
-    rows = [[name, *ratios(side_by_side(_candidates(*shape[1:], device, dtype), rounds))]
+    rows = [[name, *ratios(side_by_side(_candidates(*shape[1:], device, dtype), rounds, clock))]
             for name, shape in SHAPES.items()]  # fmt: skip
     return table(["one joint attention, 1024 px", *names], rows)
 
@@ -49,7 +51,7 @@ def _candidates(heads: int, width: int, text: int, picture: int, device, dtype) 
 
     def public() -> torch.Tensor:
         out = plain()
-        out[:, text:] += attend_by_head(q[:, :, text:], *projected())
+        out[:, text:] += attend_by_head(q[:, :, text:], *projected()).flatten(2)
         return out
 
     quality = _Kept(*projected())

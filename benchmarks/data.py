@@ -84,6 +84,7 @@ from iqa_adapter.pictures.cropping import bucket_sizes, nearest_bucket
 from iqa_adapter.training.find_together import find_together
 from iqa_adapter.training.matching import match
 from iqa_adapter.training.processes import is_main
+from iqa_adapter.training.rows import of_rows
 from iqa_adapter.training.settings import TrainingSettings
 from iqa_adapter.training.stream import ItemStream
 from iqa_adapter.training.table import ScoredTable
@@ -94,7 +95,7 @@ class Items:
 mark()
 pictures, table = find_together({folder!r}), ScoredTable.read({table!r})
 rows = match(pictures, table, dict).rows if {is_main!r} else numpy.arange(len(pictures), dtype=numpy.int32)
-values, (width, height) = table.rows.values[rows], table.rows.sizes[rows].numpy().T
+values, (width, height) = of_rows(table.rows.values, rows), of_rows(table.rows.sizes, rows).numpy().T
 items = Items(nearest_bucket(height, width, bucket_sizes(1024, 64)))
 ItemStream(items, dict(), TrainingSettings(batch_size=8))._index(0)
 mark()

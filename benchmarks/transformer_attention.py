@@ -6,7 +6,8 @@
 * ``appended``: no attention of its own; the quality tokens are appended to the text's embeddings.
 
 Run ``python -m benchmarks.transformer_attention --work FOLDER`` again and again, it goes on where it was: first the
-base (:mod:`.small_transformer`), then the candidates, then the table. All of it on one thread.
+base (:mod:`.small_transformer`), then the candidates, then the table, and below it how ``rotated`` answers as a file of
+this pack that *Apply IQA-Adapter* puts on the model and ComfyUI samples. All of it on one thread.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,7 @@ from benchmarks.small_transformer import (
     to_pictures,
     train_base,
 )  # fmt: skip
+from benchmarks.small_transformer_adapter import as_adapter, draw
 from iqa_adapter.quickstart.text_encoder import MAX_TOKENS, WIDTH
 from iqa_adapter.quickstart.world import HELD_OUT_SEEDS, TRAINING_SEEDS
 
@@ -167,7 +170,7 @@ def train_reader(work: Path) -> nn.Module:
 @torch.no_grad()
 def sample(model: nn.Module, held: Scenes, candidate: Candidate, quality: tuple[float, float]) -> Tensor:
     """``[PICTURES, 3, 32, 32]`` of held-out prompts, from the same noise for every candidate and quality."""
-    x = torch.randn(PICTURES, 12, SIZE // 2, SIZE // 2, generator=torch.Generator().manual_seed(9))
+    x = first_noise()
     context, pooled = held.context[:PICTURES].float(), held.pooled[:PICTURES].float()
     request = torch.tensor(quality).expand(PICTURES, 2)
     times = torch.linspace(1, 0, SAMPLING + 1)
@@ -182,6 +185,24 @@ def sample(model: nn.Module, held: Scenes, candidate: Candidate, quality: tuple[
     return to_pictures(x)
 
 
+def first_noise() -> Tensor:
+    return torch.randn(PICTURES, 12, SIZE // 2, SIZE // 2, generator=torch.Generator().manual_seed(9))
+
+
+def ask(drawn: Callable[[tuple[float, float]], Tensor], reader: nn.Module) -> tuple[list[str], dict]:
+    """rho and gain for blur and for noise, and the pictures by what was asked for."""
+    answers, pictures = [], {}
+    for metric in (0, 1):
+        means = []
+        for level in LEVELS:
+            request = (level, 0.0) if metric == 0 else (0.0, level)
+            if request not in pictures:
+                pictures[request] = drawn(request)
+            means.append(reader(pictures[request] - 0.5)[:, metric].mean().item())
+        answers.append(f"{spearmanr(LEVELS, means)[0]:.2f}, {np.polyfit(LEVELS, means, 1)[0]:.2f}")
+    return answers, pictures
+
+
 def roughness(pictures: Tensor) -> Tensor:
     """Energy of the finest detail at every token, ``[N, 8, 8]``."""
     kernel = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]).div(6).expand(3, 1, 3, 3)
@@ -191,7 +212,8 @@ def roughness(pictures: Tensor) -> Tensor:
 @torch.no_grad()
 def report(work: Path) -> None:
     """The table of docs/transformers.md."""
-    model = load_model(work / "base.pt").model.diffusion_model
+    patcher = load_model(work / "base.pt")
+    model = patcher.model.diffusion_model
     held = Scenes(HELD_OUT_SEEDS, 200, work / "held.pt", naming_all=True)
     reader, state = train_reader(work), torch.load(work / "candidates.pt", weights_only=True)
     base = torch.load(work / "base.pt", weights_only=True)
@@ -208,20 +230,22 @@ def report(work: Path) -> None:
     for kind in ("rotated", "unrotated", "appended"):
         candidate = Candidate(kind, model)
         candidate.load_state_dict(state[kind]["weights"])
-        answers, pictures = [], {}
-        for metric in (0, 1):
-            means = []
-            for level in LEVELS:
-                request = (level, 0.0) if metric == 0 else (0.0, level)
-                if request not in pictures:
-                    pictures[request] = sample(model, held, candidate, request)
-                means.append(reader(pictures[request] - 0.5)[:, metric].mean().item())
-            answers.append(f"{spearmanr(LEVELS, means)[0]:.2f}, {np.polyfit(LEVELS, means, 1)[0]:.2f}")
+        answers, pictures = ask(lambda request, by=candidate: sample(model, held, by, request), reader)
+        if kind == "rotated":
+            chosen, its = candidate, pictures
         uneven = _unevenness(pictures[0.0, 1.0], pictures[0.0, 0.0])
         gained = np.mean([_gained(candidate, model, held, seed) for seed in range(6)])
         count = sum(p.numel() for p in candidate.parameters())
         cost = state["seconds"][kind] / state["step"]
         print(f"| {kind} | {count:,} | {gained:+.4f} | {answers[0]} | {answers[1]} | {uneven:.2f} | {cost:.3f} |")
+    adapter = as_adapter(chosen, patcher, TOKENS, work / "rotated.safetensors")
+    answers, pictures = ask(
+        lambda quality: draw(patcher, held, first_noise(), SAMPLING, adapter, (torch.tensor(quality) - MEAN) / STD),
+        reader,
+    )
+    furthest = max((pictures[request] - its[request]).abs().max().item() for request in its)
+    print(f"\nrotated, as a file of this pack that ComfyUI samples with: blur {answers[0]}; noise {answers[1]}; "
+          f"the pictures differ by {furthest:.1e} of the range at most")  # fmt: skip
 
 
 def _unevenness(noisy: Tensor, clean: Tensor) -> float:

@@ -33,10 +33,13 @@ def nearest_bucket(height: ArrayLike, width: ArrayLike, sizes: list[tuple[int, i
     Quotients are compared as logarithms in float32, of two that are equally near the first one counts.
     """
     ratios = torch.tensor([h / w for h, w in sizes]).log()
-    ratio = np.asarray(np.asarray(height, np.float64) / np.asarray(width, np.float64))
-    wanted = torch.from_numpy(ratio).float().log()
-    nearest = [(ratios - part[:, None]).abs().argmin(1) for part in wanted.reshape(-1).split(AT_ONCE)]
-    return torch.cat(nearest).reshape(wanted.shape).numpy()
+    heights, widths = np.atleast_1d(height, width)
+    nearest = np.empty(len(heights), np.int16)
+    for start in range(0, len(heights), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        wanted = torch.from_numpy(heights[part].astype(np.float64) / widths[part]).float().log()
+        nearest[part] = (ratios - wanted[:, None]).abs().argmin(1).numpy()
+    return nearest.reshape(np.shape(height))
 
 
 def scale_to_cover(pixels: Tensor, size: tuple[int, int], interpolation: str = "bicubic") -> Tensor:

@@ -75,6 +75,50 @@ class Captions(Sequence[str]):
         return self._pictures[place].caption
 
 
+class Places:
+    """Places of an index's pictures, see :func:`places`: each is put together when it is asked for.
+
+    Args:
+        index: that holds the pictures.
+        numbers: ``[pictures]`` ascending rows of the index.
+        states: see :meth:`.index.Index.states`.
+    """
+
+    def __init__(self, index: Index, numbers: np.ndarray, states: tuple[np.ndarray, np.ndarray]):
+        self._index, self._numbers, self._states = index, numbers, states
+        self._loose = numbers[index.shard[numbers] < 0]
+
+    @classmethod
+    def of(cls, pictures: Indexed) -> Places:
+        """As they are now.
+
+        Raises:
+            OSError: a file is not there.
+        """
+        return cls(pictures.index, pictures.numbers, pictures.index.states(pictures.numbers))
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, chosen: int | slice | np.ndarray) -> np.ndarray:
+        """``[3]`` of one picture, ``[chosen, 3]`` of several."""
+        numbers = np.atleast_1d(self._numbers[chosen])
+        shards, files = self._states
+        shard, found = self._index.shard[numbers], np.empty((len(numbers), 3), np.int64)
+        found[:, 0], found[:, 1], found[:, 2] = self._index.size[numbers], self._index.offset[numbers], shards[shard, 1]
+        is_loose, is_row = shard < 0, (found[:, 0] < 0) & (shard >= 0)
+        found[is_row, 0] = shards[shard[is_row], 0]
+        found[is_loose, ::2] = files[np.searchsorted(self._loose, numbers[is_loose])]
+        return found if np.ndim(self._numbers[chosen]) else found[0]
+
+    def take(self, chosen: np.ndarray) -> Places:
+        """Those of some pictures, whose numbers ascend."""
+        numbers = self._numbers[chosen]
+        shards, files = self._states
+        is_loose = self._index.shard[numbers] < 0
+        return Places(self._index, numbers, (shards, files[np.searchsorted(self._loose, numbers[is_loose])]))
+
+
 def take(pictures: Sequence[Picture], numbers: Sequence[int] | np.ndarray) -> Sequence[Picture]:
     """Those of some numbers, which ascend."""
     if isinstance(pictures, Indexed):
@@ -129,7 +173,7 @@ def places(pictures: Sequence[Picture]) -> np.ndarray:
         OSError: a file is not there.
     """
     if isinstance(pictures, Indexed):
-        return pictures.index.places(pictures.numbers)
+        return Places.of(pictures)[:]
     found, file, state = [], None, None
     for picture in pictures:
         if state is None or picture.file != file:  # the members of a shard come one after the other

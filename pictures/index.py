@@ -131,20 +131,20 @@ class Index:
                 texts = (column if part.all() else column.filter(_arrow(part))).to_pylist()
             yield texts
 
-    def places(self, numbers: np.ndarray) -> np.ndarray:
-        """See :func:`.found.places`."""
-        states = [os.stat(self.root / shard.name) for shard in self.shards]
-        shard, found = self.shard[numbers], np.empty((len(numbers), 3), np.int64)
-        found[:, 0], found[:, 1] = self.size[numbers], self.offset[numbers]
-        found[:, 2] = np.array([*(state.st_mtime_ns for state in states), 0])[shard]  # the last one is that of -1
-        is_row = (found[:, 0] < 0) & (shard >= 0)
-        found[is_row, 0] = np.array([*(state.st_size for state in states), 0])[shard[is_row]]
-        loose = np.flatnonzero(shard < 0)
-        keys = (key for part in self.column("key", numbers[loose], GROUP) for key in part)
-        for place, key in zip(loose.tolist(), keys, strict=True):
-            state = os.stat(self.root / key)
-            found[place, 0], found[place, 2] = state.st_size, state.st_mtime_ns
-        return found
+    def states(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bytes and times of files as they are now: of all shards ``[shards + 1, 2]``, with zeros at the end, and of
+        those of some ascending rows that are files of their own.
+
+        Raises:
+            OSError: one is not there.
+        """
+        loose = numbers[self.shard[numbers] < 0]
+        names = (key for part in self.column("key", loose, GROUP) for key in part)
+        shards, files = (
+            [(state.st_size, state.st_mtime_ns) for state in map(os.stat, map(self.root.joinpath, some))]
+            for some in ([shard.name for shard in self.shards], names)
+        )
+        return np.array([*shards, (0, 0)], np.int64), np.array(files, np.int64).reshape(-1, 2)
 
     def rows_of(self, shard: int) -> Rows:
         """What it says of one of its shards."""
@@ -156,8 +156,9 @@ class Index:
     def _batches(self, names: Sequence[str], block: int, groups: list[int] | None = None) -> Iterator:
         import pyarrow.parquet as parquet
 
-        # the one that threads share has a place of its own
-        with self._checked(), parquet.ParquetFile(self.path, memory_map=True, read_dictionary=list(TEXTS)) as file:
+        # the one that threads share has a place of its own; what it knows of the file is read once
+        options = {"memory_map": True, "read_dictionary": list(TEXTS), "metadata": self._file.metadata}
+        with self._checked(), parquet.ParquetFile(self.path, **options) as file:
             yield from file.iter_batches(block, groups, columns=list(names), use_threads=False)
 
     def _plain(self, name: str, table) -> Sequence:

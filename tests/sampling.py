@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import comfy.samplers
 import torch
 from comfy.patcher_extension import WrappersMP
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 @dataclass
@@ -23,6 +25,20 @@ class Observed:
         self.inputs.append({**call, "options": transformer_options})
         self.outputs.append(out)
         return out
+
+
+class Operators(TorchDispatchMode):
+    """Counts what a device would have to do: every operator that is not a view."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        views = [part.alias_info is not None and not part.alias_info.is_write for part in func._schema.returns]
+        if not any(views):
+            self.counts[str(func).rsplit(".", 1)[0]] += 1
+        return func(*args, **(kwargs or {}))
 
 
 def observe(model):

@@ -148,7 +148,7 @@ if not hasattr(comfy.supported_models, "Anima") or importlib.util.find_spec("com
     del CASES["Anima"]  # not in this version of ComfyUI
 
 
-def transformer(family: str, dtype=torch.float32, **values) -> comfy.model_patcher.ModelPatcher:
+def transformer(family: str, dtype=torch.float32, cast=None, **values) -> comfy.model_patcher.ModelPatcher:
     case = CASES[family]
     values = case.values | values
     for params in (comfy.ldm.flux.model.FluxParams, comfy.ldm.chroma.model.ChromaParams):
@@ -157,7 +157,7 @@ def transformer(family: str, dtype=torch.float32, **values) -> comfy.model_patch
             values = {name: value for name, value in values.items() if name in known}
     config_class = getattr(comfy.supported_models, case.config)
     config = config_class(config_class.unet_config | values)
-    config.set_inference_dtype(dtype, None)
+    config.set_inference_dtype(dtype, cast)
     model = config.get_model({}, device=torch.device("cpu"))
     generator = torch.Generator().manual_seed(2)
     for name, weight in [*model.diffusion_model.named_parameters(), *model.diffusion_model.named_buffers()]:

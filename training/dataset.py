@@ -31,6 +31,7 @@ from .encoder import Encoder, Keys, Source
 from .matching import Matched, match
 from .pictures_seen import hashes
 from .reading_ahead import Reserve
+from .rows import of_rows
 from .settings import DataSettings
 from .stream import Unavailable
 from .table import ScoredTable
@@ -97,7 +98,7 @@ class TrainingSet(Dataset):
         self.pictures, self.seen = self._matched.pictures, self._matched.seen
         self.metadata, self.mean, self.std = _described(table, settings, len(self.pictures))
         self.values = _values(table, settings, self._matched.rows)
-        self._scored_sizes = table.rows.sizes[self._matched.rows]
+        self._scored_sizes = of_rows(table.rows.sizes, self._matched.rows)
         self._sizes = bucket_sizes(settings.resolution, settings.bucket_step) if settings.buckets else []
         self.buckets = None
         if settings.buckets:
@@ -167,7 +168,9 @@ class TrainingSet(Dataset):
         return "set", index.shards, len(index), chosen, self._keys, self.settings, self.seed, self._bucket_digest()
 
     def _bucket_digest(self) -> str:
-        return "" if self.buckets is None else hashlib.blake2b(self.buckets, digest_size=16).hexdigest()
+        return (
+            "" if self.buckets is None else hashlib.blake2b(self.buckets.astype(np.int64), digest_size=16).hexdigest()
+        )
 
     def text_entry(self, caption: str) -> tuple:
         """Of the cache: on what an embedding depends."""
@@ -260,7 +263,7 @@ def _described(table: ScoredTable, settings: DataSettings, count: int) -> tuple[
 
 def _values(table: ScoredTable, settings: DataSettings, rows: np.ndarray) -> Tensor:
     """Raw scores of the chosen metrics, or activations, ``[pictures, m]``; NaN where there is none."""
-    values = table.rows.values[rows]
+    values = of_rows(table.rows.values, rows)
     if settings.metrics and table.contents.kind == "score":
         values = values[:, [table.contents.models.index(name) for name in settings.metrics]]
     return values

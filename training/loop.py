@@ -16,6 +16,7 @@ from ..adapter.adapter import Adapter
 from ..adapter.checkpoint import save_adapter
 from ..adapter.sites import family, sites
 from ..optional import needed
+from .backward import check_backward
 from .forward import recomputed_blocks
 from .memory import TrainingOutOfMemory, memory_errors
 from .objective import Objective, check_weighting
@@ -222,11 +223,12 @@ def check(model: ModelPatcher, data: TrainingData, settings: TrainingSettings) -
     It is for before any work.
 
     Raises:
-        ValueError: it cannot, or the model has no cross-attention.
+        ValueError: it cannot, or the model has no cross-attention or layers that no gradient passes.
         ImportError: a package that the settings ask for is missing.
     """
     check_tracker(settings.tracker)
     check_weighting(model, settings.min_snr_gamma)
+    check_backward(model)
     if not len(data.items):
         raise ValueError("The training set is empty.")
     base = model.model

@@ -38,6 +38,8 @@ class Matched:
 
     def keep(self, numbers: np.ndarray) -> Matched:
         """Some of them, whose numbers ascend, in the memory of all of them, which are lost."""
+        if len(numbers) == len(self.rows):
+            return self
         seen = None if self.seen is None else self.seen.keep(numbers)
         return replace(self, pictures=take(self.pictures, numbers), rows=self.rows[numbers], seen=seen)
 

@@ -16,8 +16,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from ..pictures.found import Indexed, Places, places
 from ..pictures.found import keys as keys_of
-from ..pictures.found import places
 from ..pictures.reading import Picture, UnreadablePicture
 from .digests import Digests
 
@@ -32,11 +32,11 @@ class Seen:
     """Pictures as they were.
 
     Attributes:
-        places: ``[n, 3]`` int64, see :func:`..pictures.found.places`.
+        places: ``[n, 3]`` int64, see :func:`..pictures.found.places`; of an index put together when asked for.
         digests: of their bytes, see :func:`digest`; empty for those that a version without these columns scored.
     """
 
-    places: np.ndarray
+    places: np.ndarray | Places
     digests: Digests
 
     @classmethod
@@ -72,11 +72,13 @@ class Seen:
 
     def keep(self, numbers: np.ndarray) -> Seen:
         """Some of them, whose numbers ascend, in the memory of all of them, which are lost."""
-        for array in (self.places, self.digests.values) if len(numbers) < len(self) else ():
+        is_array = isinstance(self.places, np.ndarray)
+        for array in (self.digests.values, *([self.places] if is_array else [])):
             for start in range(0, len(numbers), AT_ONCE):
                 part = numbers[start : start + AT_ONCE]
                 array[start : start + len(part)] = array[part]
-        return Seen(self.places[: len(numbers)], Digests(self.digests.values[: len(numbers)]))
+        where = self.places[: len(numbers)] if is_array else self.places.take(numbers)
+        return Seen(where, Digests(self.digests.values[: len(numbers)]))
 
     def columns(self) -> dict[str, object]:
         """By name, see ``SEEN``."""
@@ -143,9 +145,10 @@ def compare(
     Raises:
         OSError: a picture is not there.
     """
-    here, there = hashes(keys_of(pictures)), hashes(blocks(keys))
-    of_key = first_places(here, there)
-    now = Seen(places(pictures), Digests.unknown(len(pictures)))
+    there = hashes(blocks(keys))
+    of_key = first_places(hashes(keys_of(pictures)), there)
+    where = Places.of(pictures) if isinstance(pictures, Indexed) else places(pictures)
+    now = Seen(where, Digests.unknown(len(pictures)))
     rows, free, replaced = of_key.copy(), _Free(), []
     start, has_unknown, is_used = 0, False, np.zeros(len(there), bool)
     for part in blocks(seen):
@@ -160,8 +163,8 @@ def compare(
         start = end
     renamed = _find_renamed(pictures, rows, now, free, known or {})
     is_used[rows[renamed]] = True
-    unused = np.flatnonzero(~is_used)
-    gone = unused[first_places(there[unused], here) < 0]
+    gone = np.flatnonzero(~is_used)
+    gone = gone[first_places(there[gone], hashes(keys_of(pictures))) < 0] if len(gone) else gone
     replaced = sorted(number for number in replaced if rows[number] < 0)
     return Comparison(rows, of_key, now, renamed, replaced, gone.tolist(), has_unknown)
 
@@ -215,9 +218,12 @@ def first_places(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
     """``[wanted]`` int32 place of the first equal number in ``known``; -1 without one."""
     if not len(known):
         return np.full(len(wanted), -1, np.int32)
-    order = np.argsort(known, kind="stable").astype(np.int32)
-    found = order[np.searchsorted(known[order], wanted).clip(max=len(known) - 1).astype(np.int32)]
-    found[known[found] != wanted] = -1
+    order, found = np.argsort(known, kind="stable").astype(np.int32), np.empty(len(wanted), np.int32)
+    ordered = known[order]
+    for start in range(0, len(wanted), AT_ONCE):
+        part = wanted[start : start + AT_ONCE]
+        place = order[np.searchsorted(ordered, part).clip(max=len(known) - 1)]
+        found[start : start + AT_ONCE] = np.where(known[place] == part, place, -1)
     return found
 
 
@@ -227,9 +233,10 @@ def _find_renamed(
     """Give rows without a picture to pictures without a row that have the same bytes."""
     if not free.rows:
         return []
-    waiting = np.flatnonzero(rows < 0).tolist()
-    likely = [number for number in waiting
-              if int(now.places[number, 0]) in free.sizes or _is_parquet(pictures[number].file)]  # fmt: skip
+    missing = np.flatnonzero(rows < 0)
+    waiting, sizes = missing.tolist(), now.places[missing][:, 0].tolist()
+    likely = [number for number, size in zip(waiting, sizes, strict=True)
+              if size in free.sizes or _is_parquet(pictures[number].file)]  # fmt: skip
     _look(pictures, [number for number in likely if not now.digests[number]], now, known)
     found = [number for number in waiting if now.digests[number] in free.rows]
     for number in found:

@@ -93,6 +93,12 @@ class Rows:
         return cls(keys, torch.cat(sizes), torch.cat(values), seen)
 
 
+def of_rows(column: Tensor, rows: np.ndarray) -> Tensor:
+    """A column of a table, some rows of it in some order: itself where they are all of them in order."""
+    is_whole = len(rows) == len(column) and np.array_equal(rows, np.arange(len(rows), dtype=rows.dtype))
+    return column if is_whole else column[rows]
+
+
 def read_numbers(path: Path, contents: Contents, mapped: bool = True) -> tuple[Tensor, Tensor]:
     """``sizes`` and ``values`` of a shard, see :class:`Rows`."""
     metrics = dict.fromkeys(contents.models, float) if contents.kind == "score" else {}

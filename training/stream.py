@@ -179,10 +179,10 @@ class ItemStream:
         random = np.random.default_rng(self._seed(0, epoch))
         buckets, size = getattr(self.dataset, "buckets", None), self.settings.batch_size
         if buckets is None:
-            return random.permutation(len(self.dataset))
+            return random.permutation(np.arange(len(self.dataset), dtype=np.int32))
         batches = []
         for bucket in np.unique(buckets):
-            members = random.permutation(np.flatnonzero(buckets == bucket))
+            members = random.permutation(np.flatnonzero(buckets == bucket).astype(np.int32))
             batches.append(np.resize(members, (-(-len(members) // size), size)))  # fills up by starting again
         return random.permutation(np.concatenate(batches)).reshape(-1)
 

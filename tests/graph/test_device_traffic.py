@@ -7,26 +7,12 @@ import models
 import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
-from sampling import cfg_guider
+from sampling import Operators, cfg_guider
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from iqa_adapter.adapter import apply, sites
 
 COPIES = ("aten._to_copy", "aten.copy_", "aten.lift_fresh", "aten._local_scalar_dense", "aten.item")
-
-
-class Operators(TorchDispatchMode):
-    """Counts what a device would have to do: every operator that is not a view."""
-
-    def __init__(self):
-        super().__init__()
-        self.counts = Counter()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        views = [part.alias_info is not None and not part.alias_info.is_write for part in func._schema.returns]
-        if not any(views):
-            self.counts[str(func).rsplit(".", 1)[0]] += 1
-        return func(*args, **(kwargs or {}))
 
 
 def operators_of_forwards(model, steps=3, batch=2, positive=None):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers import set_torch_compile_wrapper
-from sampling import cfg_guider, denoise_once
+from sampling import Operators, cfg_guider, denoise_once
 from transformer_models import (
     CASES,
     OVERRIDE,
@@ -194,6 +194,92 @@ def test_blocks_that_are_left_out(flux, caplog):
     oracle = Reference("Flux", flux, adapter, tokens, sites=(0, 3, 4))
     assert same(patched, predict(referred(skip(flux), oracle), "Flux"))
     assert "did not act at ['double.1', 'single.0']" in caplog.text
+
+
+def test_skip_layer_guidance(flux):
+    """ComfyUI's own node: a second forward of the conditional row without some blocks."""
+    from comfy_extras.nodes_slg import SkipLayerGuidanceDiT
+
+    adapter = random_adapter(flux)
+    tokens = embed_quality(adapter, QUALITY)
+
+    def guided(model):
+        arguments = {"scale": 2.0, "start_percent": 0.0, "end_percent": 1.0}
+        return SkipLayerGuidanceDiT.execute(model, double_layers="1", single_layers="0", **arguments).args[0]
+
+    oracle = Reference("Flux", flux, adapter, tokens, sites=(*CASES["Flux"].sites, 0, 3, 4))
+    expected = predict(guided(referred(flux, oracle)), "Flux")
+    assert same(predict(guided(apply_adapter(flux, tokens)), "Flux"), expected)
+    assert same(predict(apply_adapter(guided(flux), tokens), "Flux"), expected)
+    assert not same(predict(apply_adapter(flux, tokens), "Flux"), expected)
+
+
+def test_blocks_that_another_node_runs(flux):
+    """Block swapping brings a block to the device, and runs it itself."""
+    adapter = random_adapter(flux)
+    tokens = embed_quality(adapter, QUALITY)
+    swapped, ran = apply_adapter(flux, tokens), []
+
+    def run(args, more):
+        ran.append(1)
+        return more["original_block"](dict(args))
+
+    for kind, count in (("double_block", 2), ("single_block", 3)):
+        for number in range(count):
+            swapped.set_model_patch_replace(run, "dit", kind, number)
+    assert same(predict(swapped, "Flux"), predict(referred(flux, Reference("Flux", flux, adapter, tokens)), "Flux"))
+    assert len(ran) == 5
+
+
+def test_control(flux):
+    """What a ControlNet gives is added to the picture's tokens after each block."""
+    adapter = random_adapter(flux)
+    tokens = embed_quality(adapter, QUALITY)
+    random = torch.Generator().manual_seed(7)
+    given = {name: [torch.randn(2, 24, 32, generator=random) for _ in range(2)] for name in ("input", "output")}
+
+    def controlled(model):
+        model = model.clone()
+
+        def wrapper(executor, x, t, concat, text, control=None, *args, **kwargs):
+            return executor(x, t, concat, text, given, *args, **kwargs)
+
+        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "control", wrapper)
+        return model
+
+    oracle = Reference("Flux", flux, adapter, tokens)
+    expected = predict(controlled(referred(flux, oracle)), "Flux")
+    assert same(predict(controlled(apply_adapter(flux, tokens)), "Flux"), expected)
+    assert not same(predict(apply_adapter(flux, tokens), "Flux"), expected)
+
+
+@pytest.mark.parametrize("mask", [None, torch.rand(1, 64, 96)], ids=["whole", "masked"])
+def test_a_site_costs_one_attention_and_one_addition(flux, mask):
+    """And no forward reads a value from the device or copies anything but the first."""
+
+    def last_forward(model):
+        counts, model = [], model.clone()
+
+        def count(executor, *args, **kwargs):
+            with Operators() as operators:
+                result = executor(*args, **kwargs)
+            counts.append(operators.counts)
+            return result
+
+        outermost = {"counter": [count], **model.wrappers.get(WrappersMP.APPLY_MODEL, {})}
+        model.wrappers[WrappersMP.APPLY_MODEL] = outermost
+        guider = cfg_guider(model, conditioning("Flux", 1), [], 1.0)
+        sampler, start = comfy.samplers.sampler_object("euler"), latent("Flux")
+        guider.sample(start, torch.zeros_like(start), sampler, torch.linspace(1, 0, 4), disable_pbar=True, seed=0)
+        return counts[-1]
+
+    tokens = embed_quality(random_adapter(flux), QUALITY)
+    added = last_forward(apply_adapter(flux, tokens, 0.8, mask=mask)) - last_forward(flux)
+    attention, addition = (
+        "aten._scaled_dot_product_flash_attention_for_cpu",
+        "aten.add_" if mask is None else "aten.addcmul_",
+    )
+    assert added == {attention: 5, addition: 5}
 
 
 @pytest.mark.parametrize("family", list(CASES))

@@ -15,7 +15,7 @@ from transformer_models import CASES, conditioning, latent, transformer
 
 from iqa_adapter.adapter.sites import sites
 from iqa_adapter.adapter.transformer_sites import Weights
-from iqa_adapter.training import forward, objective, stream, trainable
+from iqa_adapter.training import backward, forward, objective, stream, trainable
 
 ROWS = 2
 
@@ -152,6 +152,53 @@ def test_grouped_heads_share_their_initial_weights():
     for weight, part in ((key, k), (value, v)):
         expected = part.unflatten(-1, (2, 8)).repeat_interleave(2, 1).flatten(1)
         assert torch.allclose(x @ weight.T, expected, atol=1e-5)
+
+
+def gradient(model, twin=None):
+    """Of the adapter's weights; with the weights of another model in the place of its own."""
+    if twin is not None:
+        state = {name: value.float() for name, value in twin.model.diffusion_model.state_dict().items()}
+        model.model.diffusion_model.load_state_dict(state)
+    target = objective.Objective(model, "float32")
+    learning = learner(target)
+    loss_of(target, learning, batch("Flux")).backward()
+    return learning.weight.grad
+
+
+@torch.inference_mode()
+def fp8():
+    """As nodes of ComfyUI load it."""
+    return transformer("Flux", torch.float8_e4m3fn, torch.float32)
+
+
+def test_gradients_pass_through_fp8_weights():
+    model = fp8()
+    backward.check_backward(model)
+    assert model.model.diffusion_model.double_blocks[0].img_attn.proj.weight.dtype == torch.float8_e4m3fn
+    expected = gradient(transformer("Flux"), twin=model)
+    assert (gradient(model) - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+class Lost(nn.Linear):
+    """Computes with what it makes of its input, as layers with quantised activations do."""
+
+    def forward(self, x):
+        return F.linear(x.detach(), self.weight.float(), self.bias)
+
+
+class Refusing(Lost):
+    def forward(self, x):
+        raise NotImplementedError("the kernel has no backward pass\nand says more")
+
+
+@pytest.mark.parametrize(("kind", "why"), [(Lost, "the gradient is lost"), (Refusing, "the kernel has no backward")])
+def test_layers_without_a_backward_pass_are_refused_by_name(kind, why):
+    model = fp8()
+    layer = kind(32, 32)
+    layer.weight = nn.Parameter(layer.weight.to(torch.float8_e4m3fn), requires_grad=False)
+    model.model.diffusion_model.double_blocks[1].img_attn.proj = layer
+    with pytest.raises(ValueError, match=rf"through double_blocks.1.img_attn.proj .*, {kind.__name__} with .*{why}"):
+        backward.check_backward(model)
 
 
 class Quantised(nn.Linear):
