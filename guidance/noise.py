@@ -9,7 +9,7 @@ import comfy.sample
 import torch
 from torch import Tensor
 
-SEEDS = 2**64
+SEEDS = 2**64 - 1  # the largest is left out: stochastic samplers of newer ComfyUI add one to a seed on the CPU
 
 
 @dataclass(frozen=True)
