@@ -152,6 +152,12 @@ def test_the_drawings_are_as_good_as_the_picture_to_match(server, severity):
     assert max(abs(each - wanted) for each in drawn) < 0.25, (wanted, drawn)
 
 
+def test_the_mixture_has_the_noise_that_one_reference_has_over_another(server):
+    done = run(server, "quickstart_mix_references")
+    pale, mixed = (done.result(f"Noise with {of}", "scores")[0]["noise"][0] for of in ("A", "the mixture"))
+    assert mixed > pale + 20, (pale, mixed)
+
+
 @pytest.mark.parametrize("name", ["z_image_search_and_guidance", "flux_search_and_guidance"])
 def test_search_and_guidance_raise_the_score_without_an_adapter(server, name):
     done = Run(server, changed(graph_of(name), Search_Best_Pictures={"budget": 4}))

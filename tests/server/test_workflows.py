@@ -19,6 +19,7 @@ RESULT = {  # what shows the workflow's result, and the key of the result in wha
     "gradient_guidance": ("Neither and adapter", "b_images"),
     "quality_aesthetics_grid": ("Save the grid", "images"),
     "quickstart_match_picture": ("Save the drawings", "images"),
+    "quickstart_mix_references": ("Before and After", "b_images"),
     "quickstart_quality_sweep": ("Save the grid", "images"),
     "quickstart_reference_transfer": ("Before and After", "b_images"),
     "reference_quality_onto_edit": ("Before and After", "b_images"),
