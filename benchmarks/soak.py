@@ -1,6 +1,7 @@
 """A long night: prompts of every kind, one after the other, some cancelled; what ComfyUI's process holds must not grow.
 
     python -m benchmarks.soak --minutes 30
+    python -m benchmarks.soak --minutes 30 --control   # graphs without the pack: how much ComfyUI itself grows
 
 Adapters, families, strengths, batch sizes, references, search and guidance change from prompt to prompt. Before,
 between and after them a graph without a node of this pack is sampled, which must give the same bits each time. Linux
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -41,6 +42,7 @@ def main() -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.soak", description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--control", action="store_true", help="only graphs without a node of the pack")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak") as folder:
         paths = {"custom_nodes": str(ROOT / "tests" / "server" / "custom_nodes"), "iqa_adapter": folder}
@@ -48,7 +50,8 @@ def main() -> int:
         write_adapters(Path(folder))
         arguments = ["--extra-model-paths-config", f"{folder}/paths.yaml", "--output-directory", folder]
         with comfyui_runtime.serve(Path(folder) / "comfyui.log", *arguments) as address:
-            night = Night(Client(address, Path(folder) / "comfyui.log"), Random(given.seed))
+            draw = soak_graphs.control if given.control else soak_graphs.drawn
+            night = Night(Client(address, Path(folder) / "comfyui.log"), Random(given.seed), draw)
             night.go_on_until(time.monotonic() + 60 * given.minutes)
     return night.report()
 
@@ -69,10 +72,16 @@ def write_adapters(folder: Path, families: Sequence[str] = soak_graphs.FAMILIES)
 
 
 class Night:
-    """Prompts on a server, and what was seen."""
+    """Prompts on a server, and what was seen.
 
-    def __init__(self, client: Client, rng: Random):
-        self.client, self.rng = client, rng
+    Args:
+        client: of the server.
+        rng: draws the prompts.
+        draw: gives the kind of a prompt, and its graph.
+    """
+
+    def __init__(self, client: Client, rng: Random, draw: Callable[[Random], tuple[str, dict]]):
+        self.client, self.rng, self.draw = client, rng, draw
         self.kinds: Counter[str] = Counter()
         self.cancelled = 0
         self.held: list[tuple[int, dict]] = []  # number of prompts so far, what the process holds
@@ -94,7 +103,7 @@ class Night:
         self.history = _size(kept) / max(1, len(kept))
 
     def _prompt(self) -> None:
-        kind, graph = soak_graphs.drawn(self.rng)
+        kind, graph = self.draw(self.rng)
         self.kinds[kind] += 1
         prompt = self.client.queue(graph)
         if self.rng.random() < CANCELLED:

@@ -30,6 +30,14 @@ def drawn(rng: Random) -> tuple[str, dict]:
     return kind, KINDS[kind](rng)
 
 
+def control(rng: Random) -> tuple[str, dict]:
+    """A narrow model without a node of the pack, with other numbers each time."""
+    graph = {"model": node("TestTinyModel", family=rng.choice(FAMILIES)), "latent": empty(rng.choice((1, 2, 4)), 128)}
+    graph["sample"] = sampler("model", ["model", 1], ["model", 2], ["latent", 0], rng)
+    graph["save"] = node("SaveLatent", samples=["sample", 0], filename_prefix="soak")
+    return "control", graph
+
+
 def empty(batch: int, side: int) -> dict:
     return node("EmptyLatentImage", width=side, height=side, batch_size=batch)
 
