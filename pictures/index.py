@@ -158,8 +158,12 @@ class Index:
 
         # the one that threads share has a place of its own; what it knows of the file is read once
         options = {"memory_map": True, "read_dictionary": list(TEXTS), "metadata": self._file.metadata}
+        chosen = range(self._file.num_row_groups) if groups is None else groups
+        at_once = max(1, block // GROUP)  # a reader keeps the dictionaries of all groups that it is given
         with self._checked(), parquet.ParquetFile(self.path, **options) as file:
-            yield from file.iter_batches(block, groups, columns=list(names), use_threads=False)
+            for start in range(0, len(chosen), at_once):
+                some = list(chosen[start : start + at_once])
+                yield from file.iter_batches(block, some, columns=list(names), use_threads=False)
 
     def _plain(self, name: str, table) -> Sequence:
         """Texts of a table or a batch; a key is always there."""
