@@ -1,4 +1,4 @@
-"""Prompt and sampler of the workflows that draw with the quickstart's model."""
+"""Prompt, sampler and activations of the workflows that draw with the quickstart's model."""
 
 from __future__ import annotations
 
@@ -31,4 +31,16 @@ def sampled(title: str, model: Node, texts: tuple[Node, Node], latent: Node, **s
         negative=negative["CONDITIONING"],
         latent_image=latent["LATENT"],
         **(SAMPLING | settings),
+    )
+
+
+def activations(title: str, judge: Node, pictures: Node, adapter: Node) -> Node:
+    """What an IQA model sees in reference pictures, at the size of the quickstart's; as :func:`sampled`."""
+    return Node(
+        "IQAReferenceFeatures",
+        title,
+        iqa_model=judge["iqa_model"],
+        images=pictures["IMAGE"],
+        iqa_adapter=adapter["iqa_adapter"],
+        protocol="64",
     )

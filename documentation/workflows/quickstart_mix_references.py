@@ -1,22 +1,10 @@
 """Arithmetic with references: the noise of one picture added to the quality of another, without a download."""
 
 from ..workflow import Group, Node, Note, Shot, Workflow
-from ._quickstart import sampled, written
+from ._quickstart import activations, sampled, written
 
 judge = Node("IQAModelLoader", metric="quickstart_iqa")
 adapter = Node("IQAAdapterLoader", adapter_name="quickstart_reference.safetensors")
-
-
-def seen(title: str, picture: Node) -> Node:
-    """Its activations."""
-    return Node(
-        "IQAReferenceFeatures",
-        title,
-        iqa_model=judge["iqa_model"],
-        images=picture["IMAGE"],
-        iqa_adapter=adapter["iqa_adapter"],
-        protocol="64",
-    )
 
 
 def picture(title: str, name: str, distortion: str, severity: float) -> Node:
@@ -27,9 +15,8 @@ pale = picture("A: pale", "cat", "contrast_loss", 0.9)
 noisy = picture("B: noisy", "coffee", "white_noise", 0.5)
 clean = picture("C: as B, but clean", "coffee", "clean", 0.0)
 seen_a, seen_b, seen_c = (
-    seen("Activations of A", pale),
-    seen("Activations of B", noisy),
-    seen("Activations of C", clean),
+    activations(f"Activations of {name}", judge, shown, adapter)
+    for name, shown in (("A", pale), ("B", noisy), ("C", clean))
 )
 mixed = Node(
     "IQAMixFeatures",

@@ -1,19 +1,13 @@
 """The quality of a distorted photograph, onto drawings and onto an edited picture, without a download."""
 
 from ..workflow import Group, Node, Note, Shot, Workflow
-from ._quickstart import sampled, written
+from ._quickstart import activations, sampled, written
 
 model = Node("IQAQuickstartModel")
 reference = Node("IQAQuickstartPicture", "Reference", picture="cat", distortion="motion_blur", severity=0.9)
 judge = Node("IQAModelLoader", metric="quickstart_iqa")
 adapter = Node("IQAAdapterLoader", adapter_name="quickstart_reference.safetensors")
-seen = Node(
-    "IQAReferenceFeatures",
-    iqa_model=judge["iqa_model"],
-    images=reference["IMAGE"],
-    iqa_adapter=adapter["iqa_adapter"],
-    protocol="64",
-)
+seen = activations("", judge, reference, adapter)
 quality = Node("IQAReferenceEmbed", iqa_adapter=adapter["iqa_adapter"], iqa_features=seen["iqa_features"])
 applied = Node("IQAAdapterApply", model=model["MODEL"], iqa_embeds=quality["iqa_embeds"])
 texts = written(model)
