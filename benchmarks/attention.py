@@ -218,7 +218,7 @@ RATIOS = ["unpatched, ms", "projected in every call", "ours", "ours / projected"
 
 def ratios(seconds: dict[str, float]) -> list[str]:
     plain, public, ours = seconds["unpatched"], seconds["projected in every call"], seconds["ours"]
-    return [f"{1000 * plain:.1f}", f"x {public / plain:.3f}", f"x {ours / plain:.3f}", f"{ours / public:.3f}"]
+    return [f"{1000 * plain:.3g}", f"x {public / plain:.3f}", f"x {ours / plain:.3f}", f"{ours / public:.3f}"]
 
 
 class Draw:

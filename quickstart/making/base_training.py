@@ -186,6 +186,7 @@ def train_base(
             if training.step % every == 0 or training.step == training.steps:
                 training.save()
                 on_checkpoint(training)
+                speed.pause()
     return training
 
 
@@ -204,3 +205,7 @@ class Speed:
         if self.end and last and not declining:
             per_step = (now - last[1]) / (training.step - last[0])
             training.steps = training.step + max(1, int((self.end - now) / per_step))
+
+    def pause(self) -> None:
+        """Time since the last plan is not that of steps alone: a checkpoint has been written."""
+        self.last = None

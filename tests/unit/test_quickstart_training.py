@@ -1,5 +1,7 @@
 """The base model's training: batches, exact resume, parts, what the optimisers and the companion act on."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -85,6 +87,20 @@ def test_minutes_decide_the_steps(work, monkeypatch):
     done = base_training.train_base(work, 10_000, CPU, lambda training: None, minutes=0.1)
     assert 4 < done.step < 10_000
     assert done.step == done.steps
+
+
+def test_a_slow_checkpoint_leaves_the_plan_as_it_was(monkeypatch):
+    clock = iter([10, 20, 40, 50])
+    monkeypatch.setattr(base_training, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    part = SimpleNamespace(step=0, begin=0, steps=1000)
+    speed, planned = base_training.Speed(0, minutes=10), []
+    for pause in (False, True, False, False):
+        part.step += 100
+        speed.plan(part)
+        planned.append(part.steps)
+        if pause:
+            speed.pause()
+    assert planned == [1000, 200 + 5800, 200 + 5800, 400 + 5500]
 
 
 def random_weights(model):
