@@ -181,7 +181,7 @@ def test_it_stops_when_enough_pictures_reach_the_thresholds(quickstart, metrics,
 @pytest.mark.parametrize(("method", "after"), [(BEST_OF, 5), (LOCAL, 5), (HALVING, 7)])
 def test_a_cancelled_search_gives_the_best_so_far(quickstart, metrics, guider, method, after):
     judge = Judge((metrics["quickstart_iqa"],), (1.0,))
-    settings = Settings(method, budget=4, keep=1)
+    settings = Settings(method, budget=4, keep=1, first=0.25)
     found = search(sampling(guider), quickstart[2], judge, settings, Progress(after))
     assert len(found.images) == 1 and "cancelled" in report.summary(found, settings)
     assert torch.equal(drawn(sampling(guider), found.noise), found.latent["samples"])
