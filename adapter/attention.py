@@ -88,5 +88,5 @@ def own_attention(q: Tensor, k: Tensor, v: Tensor, extra_options: dict) -> Tenso
     """Attention as ComfyUI's own layers call it: chosen kernel, precision and overrides included."""
     return optimized_attention(
         q, k, v, extra_options["n_heads"],
-        attn_precision=extra_options["attn_precision"], transformer_options=extra_options,
+        attn_precision=extra_options.get("attn_precision"), transformer_options=extra_options,
     )  # fmt: skip

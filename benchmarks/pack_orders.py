@@ -2,8 +2,9 @@
 
     python -m benchmarks.pack_orders FOLDER/ComfyUI_IPAdapter_plus FOLDER/ComfyUI-TiledDiffusion ...
 
-Each pack's node works with random weights: a narrow SD1.5, or the quickstart where a node wants a VAE. Prints the root
-mean square by which latents differ, in their standard deviations. Packs whose nodes sample themselves have one order.
+Each pack's node works with random weights: a narrow SD1.5, or the quickstart where a node wants pictures. Prints the
+root mean square by which latents differ, in their standard deviations. There is one order for nodes that sample
+themselves, load the model (what a loader changes is beside ComfyUI's own, with the same weights) or have no model.
 """
 
 from __future__ import annotations
@@ -17,17 +18,16 @@ from pathlib import Path
 from random import Random
 
 import torch
-from safetensors.torch import load_file, save_file
 
 import comfyui_runtime
 from comfyui_client import Client
 
 from . import soak_graphs
 from .options import latent
-from .soak import ROOT, write_adapters
+from .pack_files import FAMILY, TEXT_WIDTH, write_files
+from .soak import ROOT
 from .soak_graphs import node
 
-FAMILY, EMBEDDING = "SD1.5", 64
 ACTS, SAME = 1e-3, 1e-4  # standard deviations
 OURS = "ours"
 
@@ -42,35 +42,18 @@ def main() -> int:
         parser.error(f"no graph is known for {', '.join(unknown)}; there are graphs for {', '.join(PACKS)}")
     with tempfile.TemporaryDirectory(prefix="orders") as folder:
         place = Path(folder)
-        _write_files(place, given.packs)
+        (place / "nodes").mkdir()
+        for pack in given.packs:
+            (place / "nodes" / pack.name).symlink_to(pack.resolve())
+        files = write_files(place, [pack.name for pack in given.packs]) | {"custom_nodes": str(place / "nodes")}
+        own = {"custom_nodes": str(ROOT / "tests" / "server" / "custom_nodes")}
+        (place / "paths.yaml").write_text(json.dumps({"files": files, "own": own}))  # JSON is YAML
         arguments = ["--extra-model-paths-config", f"{folder}/paths.yaml", "--output-directory", folder]
         with comfyui_runtime.serve(place / "log", *arguments, "--input-directory", folder) as address:
             client = Client(address, place / "log")
             print("| pack | it changes | ours changes beside it | the orders differ by |\n| --- | --- | --- | --- |")
             results = [_report(pack.name, client) for pack in given.packs]
     return int(not all(results))
-
-
-def _write_files(folder: Path, packs: Sequence[Path]) -> None:
-    """Packs, adapters of random weights, and what IPAdapter Plus wants."""
-    (folder / "nodes").mkdir()
-    for pack in packs:
-        (folder / "nodes" / pack.name).symlink_to(pack.resolve())
-    write_adapters(folder, (FAMILY,))
-    weights = load_file(folder / f"{FAMILY}.safetensors")
-    width, generator = weights["ip_adapter.1.to_k_ip.weight"].shape[1], torch.Generator().manual_seed(0)
-    projection = {"proj.weight": torch.randn(4 * width, EMBEDDING, generator=generator) / EMBEDDING**0.5,
-                  "proj.bias": torch.zeros(4 * width), "norm.weight": torch.ones(width),
-                  "norm.bias": torch.zeros(width)}  # fmt: skip
-    layers = {name: value for name, value in weights.items() if name.startswith("ip_adapter.")}
-    (folder / "ipadapter").mkdir()
-    named = {f"image_proj.{name}": value for name, value in projection.items()}
-    save_file(layers | named, folder / "ipadapter" / "random.safetensors")
-    torch.save(torch.randn(1, EMBEDDING, generator=generator), folder / "asked.ipadpt")
-    torch.save(torch.zeros(1, EMBEDDING), folder / "nothing.ipadpt")
-    others = {"custom_nodes": str(folder / "nodes"), "ipadapter": str(folder / "ipadapter")}
-    own = {"custom_nodes": str(ROOT / "tests" / "server" / "custom_nodes"), "iqa_adapter": str(folder)}
-    (folder / "paths.yaml").write_text(json.dumps({"others": others, "own": own}))  # JSON is YAML
 
 
 def _report(pack: str, client: Client) -> bool:
@@ -138,6 +121,40 @@ def _narrow(batch: int, side: int) -> dict:
     return graph
 
 
+def conditioned(theirs: Callable[[], dict]) -> Callable[[Sequence[str]], dict]:
+    """A graph whose texts get a pack's node, and whose model ours.
+
+    Args:
+        theirs: nodes by name, of which ``theirs`` gives positive and negative.
+    """
+
+    def graph(order: Sequence[str]) -> dict:
+        made = _adapted(order)
+        if "theirs" in order:
+            made |= theirs()
+            made["sample"]["inputs"] |= {"positive": ["theirs", 0], "negative": ["theirs", 1]}
+        return made
+
+    return graph
+
+
+def loaded(order: Sequence[str]) -> dict:
+    """A graph whose model is loaded by ComfyUI, or from a quantised file by a pack's node."""
+    made = _adapted(order)
+    made["adapter"]["inputs"]["adapter_name"] = "wide.safetensors"
+    made["model"]["inputs"]["text_width"] = TEXT_WIDTH
+    made["loaded"] = node("UNETLoader", unet_name="random.safetensors")
+    if "theirs" in order:
+        made["loaded"] = node("UnetLoaderGGUF", unet_name="random.gguf")
+    made[OURS if OURS in order else "sample"]["inputs"]["model"] = ["loaded", 0]
+    return made
+
+
+def _adapted(order: Sequence[str]) -> dict:
+    """A graph whose model gets ours where the order names it."""
+    return patched(lambda model: {})([each for each in order if each == OURS])
+
+
 def sampled(theirs: Callable[[str], dict]) -> Callable[[Sequence[str]], dict]:
     """A graph of the quickstart whose picture a pack's node samples again, with ours on its model or without.
 
@@ -184,6 +201,17 @@ def _tiles(model: list) -> dict:
     return {"theirs": node("TiledDiffusion", model=model, tile_width=128, tile_height=128, tile_overlap=32)}
 
 
+def _referenced() -> dict:
+    return {
+        "picture": node("EmptyImage", width=128, height=128, color=0x3366CC),
+        "vae": node("VAELoader", vae_name="taesd"),
+        "encoded": node("ACN_ReferencePreprocessor", image=["picture", 0], vae=["vae", 0], latent_size=["latent", 0]),
+        "control": node("ACN_ReferenceControlNet", reference_type="reference_attn+adain"),
+        "theirs": node("ACN_AdvancedControlNetApply_v2", positive=["model", 1], negative=["model", 2],
+                       control_net=["control", 0], image=["encoded", 0]),
+    }  # fmt: skip
+
+
 def _again(model: str) -> dict:
     """Inputs of nodes that sample a picture again."""
     return {"image": ["image", 0], "model": [model, 0], "vae": ["model", 2], "positive": ["text", 0],
@@ -209,6 +237,8 @@ BOTH = ((), ("theirs",), (OURS, "theirs"), ("theirs", OURS))
 PACKS = {
     "ComfyUI_IPAdapter_plus": (patched(_ipadapter), BOTH),
     "ComfyUI-AnimateDiff-Evolved": (patched(_windows, batch=6), BOTH),
+    "ComfyUI-Advanced-ControlNet": (conditioned(_referenced), BOTH[:3]),
+    "ComfyUI-GGUF": (loaded, BOTH[:3]),
     "ComfyUI-TiledDiffusion": (patched(_tiles, side=192), BOTH),
     "ComfyUI_UltimateSDUpscale": (sampled(_upscaled), BOTH[:3]),
     "ComfyUI-Impact-Pack": (sampled(_detailed), BOTH[:3]),

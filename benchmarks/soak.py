@@ -60,15 +60,22 @@ def write_adapters(folder: Path, families: Sequence[str] = soak_graphs.FAMILIES)
     """Of random weights, one for each family."""
     import models
 
+    for family in families:
+        write_adapter(folder / f"{family}.safetensors", models.comfy_model(family))
+
+
+def write_adapter(path: Path, model) -> None:
+    """Of random weights, for this model (``ModelPatcher``)."""
+    import models
+
     from iqa_adapter.adapter.checkpoint import save_adapter
     from iqa_adapter.quality.statistics import cc3m_statistics
 
     known = cc3m_statistics()
     metrics = tuple(known[name].to_json() for name in ("topiq_nr", "laion_aes"))
-    for family in families:
-        adapter = models.random_adapter(models.comfy_model(family))
-        described = dataclasses.replace(adapter.metadata, metrics=metrics)
-        save_adapter(dataclasses.replace(adapter, metadata=described), folder / f"{family}.safetensors")
+    adapter = models.random_adapter(model)
+    described = dataclasses.replace(adapter.metadata, metrics=metrics)
+    save_adapter(dataclasses.replace(adapter, metadata=described), path)
 
 
 class Night:

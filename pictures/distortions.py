@@ -59,6 +59,7 @@ def distort(
         raise ValueError(f"Severity must lie in 0…1, got {severity.min().item():g}…{severity.max().item():g}.")
     if kind == "clean":
         return images.clone()
+    images = images.contiguous()  # kornia before 0.9 (the last for Python 3.10 is 0.8.2) views what it blurs
     distorted = _DISTORTIONS[kind](images, severity, generator).clamp(0, 1)
     return torch.where(severity.view(-1, 1, 1, 1) > 0, distorted, images)
 

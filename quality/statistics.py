@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 
@@ -21,7 +21,7 @@ CC3M_RESIZE = "512"
 RANKS = (1, 5, 10, 25, 50, 75, 90, 95, 99)  # per cent: the percentiles that are kept of a set of pictures
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MetricStatistics:
     """A metric and, as far as it is known, the distribution of its raw scores over a reference set of pictures.
 
@@ -60,6 +60,16 @@ class MetricStatistics:
             raise ValueError(f"Statistics of {self.name}: mean must be finite and std above 0, not {self.std}.")
         if ranks and (len(ranks) < 2 or ranks[0] < 0 or ranks[-1] > 100 or values != sorted(values)):
             raise ValueError(f"Statistics of {self.name}: percentiles need two ranks or more in 0...100, rising.")
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all that is known is the same. (Python 3.13 takes a NaN in a dataclass for unlike itself.)"""
+        if not isinstance(other, MetricStatistics):
+            return NotImplemented
+        return self._known() == other._known()
+
+    def _known(self) -> dict:
+        values = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return {name: value for name, value in values if value == value}  # all but NaN
 
     @classmethod
     def of(cls, name: str, scores: np.ndarray, **facts) -> MetricStatistics:

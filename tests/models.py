@@ -92,11 +92,11 @@ def diffusers_unet(family: str) -> UNet2DConditionModel:
 
 
 def comfy_model(
-    family: str, unet: UNet2DConditionModel | None = None, dtype=torch.float32, manual_cast=None
+    family: str, unet: UNet2DConditionModel | None = None, dtype=torch.float32, manual_cast=None, **layout
 ) -> comfy.model_patcher.ModelPatcher:
-    """A ComfyUI model with the weights of ``unet``, or with random ones."""
+    """A ComfyUI model with the weights of ``unet``, or with random ones; ``layout`` replaces what its family has."""
     config_class = comfy.supported_models.SD15 if family == "SD1.5" else comfy.supported_models.SDXL
-    config = config_class(COMMON | CONFIGS[family])
+    config = config_class(COMMON | CONFIGS[family] | layout)
     config.set_inference_dtype(dtype, manual_cast)
     torch.manual_seed(1)
     model = config.get_model({}, device="cpu")
@@ -176,9 +176,10 @@ def random_adapter(
     description = {"metrics": tuple({"name": name} for name in metrics), **fields}
     data = metadata.Metadata(**description)
     encoding = projection.QualityEncoding(data.use_flag, data.positional_octaves)
-    proj = projection.QualityProjection(encoding.width(len(metrics)), tokens, WIDTH, 128 * mlp)
-    proj.load_state_dict({name: random(*value.shape, 1)[..., 0] for name, value in proj.state_dict().items()})
     found = layers.sites(model.model.diffusion_model)
+    width = found[0].context_width
+    proj = projection.QualityProjection(encoding.width(len(metrics)), tokens, width, 128 * mlp)
+    proj.load_state_dict({name: random(*value.shape, 1)[..., 0] for name, value in proj.state_dict().items()})
     weights = tuple(
         adapter.LayerWeights(random(layer.width, layer.context_width), random(layer.width, layer.context_width))
         for layer in found
@@ -191,10 +192,10 @@ def quality_tokens(adapter, *rows: tuple[float, ...]):
     return tokens.embed_quality(adapter, torch.tensor(rows))
 
 
-def conditioning(seed: int, tokens: int = 7, **options) -> list:
+def conditioning(seed: int, tokens: int = 7, width: int = WIDTH, **options) -> list:
     """ComfyUI conditioning of random text embeddings."""
     generator = torch.Generator().manual_seed(seed)
-    embedding = torch.randn(1, tokens, WIDTH, generator=generator)
+    embedding = torch.randn(1, tokens, width, generator=generator)
     pooled = {"pooled_output": torch.randn(1, 1280, generator=generator)}
     return [[embedding, {**pooled, **options}]]
 

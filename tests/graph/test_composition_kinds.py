@@ -77,6 +77,19 @@ def test_an_attention_module_that_another_node_put_in(model, tokens):
     comfy.model_management.unload_all_models()
 
 
+def test_a_transformer_block_that_says_no_precision(model, tokens):
+    """Advanced-ControlNet's reference control: a forward of its own, whose options lack ``attn_precision``."""
+
+    def without(q, k, v, extra_options):
+        del extra_options["attn_precision"]
+        return q, k, v
+
+    patched = apply.apply_adapter(model, tokens)
+    expected = predict(patched)
+    patched.set_model_attn2_patch(without)
+    assert difference(predict(patched), expected) == 0
+
+
 def test_a_mask_where_a_layer_has_fewer_positions_is_refused(model, tokens):
     """Token merging in cross-attention."""
     candidate = apply.apply_adapter(model, tokens, mask=torch.rand(1, 16, 16))

@@ -84,6 +84,14 @@ def test_a_picture_of_a_batch_is_as_it_would_be_alone(small):
     assert torch.equal(made[2:], run(batch[:1], "film grain", seed=7)) and not torch.equal(made[0], made[1])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_however_a_picture_lies_in_memory(small, kind):
+    """ComfyUI's pictures are rows of colours; kornia 0.8.2 blurs only what lies as planes."""
+    planes = small.contiguous()
+    rows = small.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(distort(rows, kind, 0.3, seeded()), distort(planes, kind, 0.3, seeded()))
+
+
 def test_only_under_the_mask(small):
     image, mask = small.movedim(1, -1), torch.zeros(1, 64, 64)
     mask[:, :, :32] = 1

@@ -35,6 +35,13 @@ def test_percentiles_outside_the_range_are_refused(percentile):
         CC3M["topiq_nr"].raw_at(percentile)
 
 
+def test_statistics_of_which_the_same_is_unknown_are_equal():
+    named = statistics.MetricStatistics("x", float("nan"), float("nan"))
+    assert named == statistics.MetricStatistics("x", minimum=-float("inf"))
+    assert named != statistics.MetricStatistics("x", 0.0, 1.0) and named != statistics.MetricStatistics("y")
+    assert named != "x"
+
+
 def test_incomplete_statistics_are_refused():
     with pytest.raises(ValueError, match="'x' are incomplete"):
         statistics.MetricStatistics.from_json({"name": "x", "mean": 1.0})

@@ -24,16 +24,17 @@ class TinyModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input("family", options=["SD1.5", "SDXL", "SSD-1B", "DiT"]),
                 io.Boolean.Input("as_loaded", default=False, optional=True, tooltip="in the precision of a loaded one"),
+                io.Int.Input("text_width", default=32, optional=True, tooltip="of the embeddings"),
             ],
             outputs=[io.Model.Output(), io.Conditioning.Output(), io.Conditioning.Output()],
         )
 
     @classmethod
-    def execute(cls, family, as_loaded=False):
+    def execute(cls, family, as_loaded=False, text_width=32):
         models = of_the_tests("models")
         precision = models.loaded_precision(family) if as_loaded else {}
         model = models.tiny_dit() if family == "DiT" else models.comfy_model(family, **precision)
-        return io.NodeOutput(model, models.conditioning(1), models.conditioning(2))
+        return io.NodeOutput(model, *(models.conditioning(seed, width=text_width) for seed in (1, 2)))
 
 
 class TinyTransformer(io.ComfyNode):
