@@ -193,25 +193,23 @@ def read_tensors(path: str | Path, mapped: bool | None = None) -> TensorFile:
         raise FileNotFoundError(f"There is no file {shown(path)}.")
     size = path.stat().st_size
     try:
-        found = _read(path, size)
+        return _read(path, size, size > SMALL if mapped is None else mapped)
     except Refused as refused:
         raise WrongFile(f"{shown(path)} ({size} bytes) {refused}") from refused
-    mapped = size > SMALL if mapped is None else mapped
-    return found if mapped else TensorFile(_copied(found.content), found.header)
 
 
-def _read(path: Path, size: int) -> TensorFile:
+def _read(path: Path, size: int, mapped: bool) -> TensorFile:
     with path.open("rb") as file:
         beginning = file.read(1024)
         (header,) = struct.unpack("<Q", beginning[:8]) if len(beginning) > 8 else (0,)
         if beginning[8:9] == b"{" and header < 2**40:
-            return _read_safetensors(path, min(header, size))
+            return _read_safetensors(path, min(header, size), mapped)
         if path.suffix == ".safetensors" or (beginning[:4] != b"PK\3\4" and beginning[:1] != b"\x80"):
             raise something_else(beginning)
-        return TensorFile(read_torch_file(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)), {})
+        return TensorFile(read_torch_file(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), mapped), {})
 
 
-def _read_safetensors(path: Path, header: int) -> TensorFile:
+def _read_safetensors(path: Path, header: int, mapped: bool) -> TensorFile:
     if header > HEADER:
         raise damaged(f"its header would have {header:,} bytes")
     if not is_utf8(str(path)):
@@ -221,19 +219,13 @@ def _read_safetensors(path: Path, header: int) -> TensorFile:
             names = file.keys()
             if len(names) > TENSORS:
                 raise Refused(f"is no file of tensors: it names {len(names):,} of them.")
-            return TensorFile({name: file.get_tensor(name) for name in names}, file.metadata() or {})
+            tensors = ((name, file.get_tensor(name)) for name in names)
+            content = {name: tensor if mapped else tensor.clone() for name, tensor in tensors}
+            return TensorFile(content, file.metadata() or {})
     except (SafetensorError, RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
         if isinstance(error, Refused):
             raise
         raise damaged(shown(error)) from error  # other errors: number formats that this torch does not have
-
-
-def _copied(value: object) -> object:
-    if isinstance(value, Tensor):
-        return value.clone()
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    return type(value)(map(_copied, value)) if isinstance(value, (list, tuple)) else value
 
 
 def read_json(path: str | Path, kind: type[T]) -> T:

@@ -21,20 +21,24 @@ from .torch_pickle import DEPTH, LONGEST_NAME, Limits, Module, Name, Refused, St
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # torch.serialization's marks of a legacy file
 
 
-def read_torch_file(data: mmap.mmap) -> object:
+def read_torch_file(data: mmap.mmap, mapped: bool) -> object:
     """Content of a file that ``torch.save`` or ``torch.jit.save`` wrote: tensors in dicts, lists and tuples.
 
-    Tensors lie in ``data``, which must be mapped copy-on-write. Of a TorchScript archive it is a flat dict of every
+    Of a TorchScript archive it is a flat dict of every
     tensor by its dotted path: parameters, buffers and tensor attributes. Numbers, text and None are kept; what else a
     checkpoint may hold besides (sets, NumPy scalars, devices) becomes None.
+
+    Args:
+        data: mapped copy-on-write.
+        mapped: let tensors lie in ``data``, where they can; else none does.
 
     Raises:
         Refused: the file is incomplete, has code in it, or asks for more than a file of its size may.
     """
     try:
         if data[:2] == b"PK":
-            return _read_zip(data)
-        return _read_legacy(data)
+            return _read_zip(data, mapped)
+        return _read_legacy(data, mapped)
     except Refused:
         raise
     except (ArithmeticError, AttributeError, EOFError, LookupError, TypeError, ValueError, RuntimeError, struct.error,
@@ -45,21 +49,18 @@ def read_torch_file(data: mmap.mmap) -> object:
 
 def flat_tensors(content: object) -> dict[str, Tensor]:
     """The tensors in nested dicts by their keys joined with points."""
-    found: dict[str, Tensor] = {}
-
-    def collect(mapping: Mapping, prefix: str) -> None:
-        for key, value in mapping.items():
-            if isinstance(value, Tensor):
-                found[f"{prefix}{key}"] = value
-            elif isinstance(value, Mapping):
-                collect(value, f"{prefix}{key}.")
-
-    if isinstance(content, Mapping):
-        collect(content, "")
-    return found
+    return dict(_flat(content, "")) if isinstance(content, Mapping) else {}
 
 
-def _read_zip(data: mmap.mmap) -> object:
+def _flat(mapping: Mapping, prefix: str) -> Iterator[tuple[str, Tensor]]:
+    for key, value in mapping.items():
+        if isinstance(value, Tensor):
+            yield f"{prefix}{key}", value
+        elif isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+
+
+def _read_zip(data: mmap.mmap, mapped: bool) -> object:
     limits = Limits(len(data))
     archive = zipfile.ZipFile(Stream(data, limits.piece))
     members = {info.filename: info for info in archive.infolist()}
@@ -90,11 +91,11 @@ def _read_zip(data: mmap.mmap) -> object:
 
     content = run(Stream(beginning("data.pkl", limits.program + 1), limits.piece), limits)
     if f"{root}constants.pkl" in members:
-        return flat_tensors(_materialise(content, data, place, lambda value: type(value) is Module))
-    return _materialise(content, data, place)
+        return flat_tensors(_Tree(data, mapped, place, lambda value: type(value) is Module).of(content))
+    return _Tree(data, mapped, place).of(content)
 
 
-def _read_legacy(data: mmap.mmap) -> object:
+def _read_legacy(data: mmap.mmap, mapped: bool) -> object:
     limits = Limits(len(data))
     stream = Stream(data, limits.piece)
     if run(stream, limits) != MAGIC:
@@ -111,7 +112,7 @@ def _read_legacy(data: mmap.mmap) -> object:
         begins[key] = stream.tell(), count * sizes.get(key, 0)
         if stream.seek(count * sizes.get(key, 0), 1) > len(data):
             raise damaged("it is shorter than its tensors")
-    return _materialise(content, data, lambda storage: begins[storage.key])
+    return _Tree(data, mapped, lambda storage: begins[storage.key]).of(content)
 
 
 def _storages(content: object) -> Iterator[Storage]:
@@ -131,69 +132,79 @@ def _storages(content: object) -> Iterator[Storage]:
             left += value
 
 
-def _materialise(
-    content: object,
-    data: mmap.mmap,
-    place: Callable[[Storage], tuple[int, int]],
-    wanted: Callable[[object], bool] = lambda value: True,
-) -> object:
-    """The same with a tensor for every view: a tree, so that what is walked later ends.
+class _Tree:
+    """Content with a tensor for every view: a tree, so that what is walked later ends.
+
+    A class, since functions that call themselves hold what is around them, here the mapped file, until Python looks for
+    circles.
 
     Args:
         place: where the bytes of a storage begin in ``data``, and how many there are.
         wanted: whether to go into a dict, list or tuple.
     """
-    limits = Limits(len(data))
-    parts = containers = taken = 0
-    storages: dict[Storage, Tensor] = {}
-    tensors: dict[int, Tensor] = {}
 
-    def take(count: int) -> None:
-        nonlocal taken
-        taken += count
-        if taken > limits.tensors:
-            raise damaged(f"its tensors would take more than {limits.tensors:,} bytes")
+    def __init__(
+        self,
+        data: mmap.mmap,
+        mapped: bool,
+        place: Callable[[Storage], tuple[int, int]],
+        wanted: Callable[[object], bool] = lambda value: True,
+    ):
+        self.data, self.mapped, self.place, self.wanted = data, mapped, place, wanted
+        self.limits = Limits(len(data))
+        self.parts = self.containers = self.taken = 0
+        self.storages: dict[Storage, Tensor] = {}
+        self.unaligned: set[Storage] = set()
+        self.tensors: dict[int, Tensor] = {}
 
-    def flat(storage: Storage) -> Tensor:
-        if storage not in storages:
-            (begin, available), length = place(storage), storage.count * storage.dtype.itemsize
-            if length > available or begin + length > len(data):
-                raise damaged("it is shorter than its tensors")
-            if not length:
-                storages[storage] = torch.empty(0, dtype=storage.dtype)
-            elif begin % storage.dtype.itemsize:  # in legacy files; processors want whole addresses, so it is copied
-                take(length)
-                content = bytearray(memoryview(data)[begin : begin + length])
-                storages[storage] = torch.frombuffer(content, dtype=storage.dtype)
-            else:
-                storages[storage] = torch.frombuffer(data, dtype=storage.dtype, count=storage.count, offset=begin)
-        return storages[storage]
-
-    def tensor(view: View) -> Tensor:
-        if id(view) not in tensors:
-            take(math.prod(view.size) * view.storage.dtype.itemsize)
-            tensors[id(view)] = torch.as_strided(flat(view.storage), view.size, view.stride, view.offset)
-        return tensors[id(view)]
-
-    def plain(value: object, depth: int, length: int) -> object:
-        nonlocal parts, containers
-        parts += 1
-        containers += isinstance(value, (dict, list, tuple, View))
-        if depth > DEPTH or length > LONGEST_NAME or parts > limits.parts or containers > limits.containers:
+    def of(self, value: object, depth: int = 0, length: int = 0) -> object:
+        limits = self.limits
+        self.parts += 1
+        self.containers += isinstance(value, (dict, list, tuple, View))
+        too_many = self.parts > limits.parts or self.containers > limits.containers
+        if depth > DEPTH or length > LONGEST_NAME or too_many:
             raise Refused(
                 f"is no file of tensors: it goes round in a circle, or has more than {limits.containers:,} parts, or "
                 f"parts that are nested more than {DEPTH} deep or have endless names."
             )
         if isinstance(value, View):
-            return tensor(value)
-        if isinstance(value, (dict, list, tuple)) and not wanted(value):
+            return self._tensor(value)
+        if isinstance(value, (dict, list, tuple)) and not self.wanted(value):
             return None
         if isinstance(value, dict):
-            return {key: plain(item, depth + 1, length + len(str(key)) + 1) for key, item in value.items()}
+            return {key: self.of(item, depth + 1, length + len(str(key)) + 1) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
-            return type(value)([plain(item, depth + 1, length) for item in value])
+            return type(value)([self.of(item, depth + 1, length) for item in value])
         if isinstance(value, Name):
             return value.full
         return None if isinstance(value, Storage) else value
 
-    return plain(content, 0, 0)
+    def _tensor(self, view: View) -> Tensor:
+        """One for all its names: a view with many would take as often its bytes."""
+        if id(view) not in self.tensors:
+            self._take(math.prod(view.size) * view.storage.dtype.itemsize)
+            tensor = torch.as_strided(self._flat(view.storage), view.size, view.stride, view.offset)
+            self.tensors[id(view)] = tensor if self.mapped or view.storage in self.unaligned else tensor.clone()
+        return self.tensors[id(view)]
+
+    def _flat(self, storage: Storage) -> Tensor:
+        if storage not in self.storages:
+            (begin, available), length = self.place(storage), storage.count * storage.dtype.itemsize
+            if length > available or begin + length > len(self.data):
+                raise damaged("it is shorter than its tensors")
+            if not length:
+                flat = torch.empty(0, dtype=storage.dtype)
+            elif begin % storage.dtype.itemsize:  # in legacy files; processors want whole addresses, so it is copied
+                self._take(length)
+                self.unaligned.add(storage)
+                content = bytearray(memoryview(self.data)[begin : begin + length])
+                flat = torch.frombuffer(content, dtype=storage.dtype)
+            else:
+                flat = torch.frombuffer(self.data, dtype=storage.dtype, count=storage.count, offset=begin)
+            self.storages[storage] = flat
+        return self.storages[storage]
+
+    def _take(self, count: int) -> None:
+        self.taken += count
+        if self.taken > self.limits.tensors:
+            raise damaged(f"its tensors would take more than {self.limits.tensors:,} bytes")

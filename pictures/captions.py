@@ -153,7 +153,7 @@ def _rows_of_parquet(table: Path) -> list[dict]:
     try:
         columns = [name for name in pyarrow.parquet.read_schema(table).names if name in (*NAMES, *FIELDS)]
         return read_table(table, columns).to_pylist()
-    except (OSError, LookupError, pyarrow.ArrowException) as error:
+    except (OSError, LookupError, UnicodeDecodeError, pyarrow.ArrowException) as error:
         raise ValueError(f"is damaged ({error})") from error
 
 

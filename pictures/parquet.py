@@ -42,7 +42,7 @@ def pictures_in(file: Path) -> list[tuple[str, str | None, int, None, str]]:
             fields = [name for name in table.schema_arrow.names if name in FIELDS]
             count = table.metadata.num_rows
         rows = read_table(file, fields, PICTURES).to_pylist() if fields else [{}] * count
-    except (OSError, LookupError, pyarrow.ArrowException) as error:
+    except (OSError, LookupError, UnicodeDecodeError, pyarrow.ArrowException) as error:
         raise ValueError(f"is damaged or no Parquet ({shown(error)})") from error
     return [(f"{row:08d}", caption_of(entry), row, None, caption_problem(entry)) for row, entry in enumerate(rows)]
 
@@ -107,6 +107,6 @@ def _group(file: Path, time: int, number: int):
         table = _opened(file, time).file
         most = 2 * file.stat().st_size + PICTURES
         column = read_pieces(table, image_column(table.schema_arrow), file, most, 1, [number])
-    except (OSError, LookupError, pyarrow.ArrowException) as error:
+    except (OSError, LookupError, UnicodeDecodeError, pyarrow.ArrowException) as error:
         raise ValueError(f"the Parquet file is damaged ({shown(error)})") from error
     return pyarrow.compute.struct_field(column, "bytes") if pyarrow.types.is_struct(column.type) else column

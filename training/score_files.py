@@ -134,7 +134,7 @@ class ScoreFile:
                 return list(parquet.read_schema(self.path).names)
             with pyarrow.ipc.open_file(self.path) as opened:
                 return list(opened.schema.names)
-        except (pyarrow.ArrowException, OSError) as error:
+        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
 
     def _arrow_column(self, name: str) -> list:

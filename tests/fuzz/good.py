@@ -57,6 +57,19 @@ BARE_ADAPTERS = (
     _nested(hostile_files.weights()),
     _bare("module.qual_proj_model", "module.adapter_modules") | {"unet.weight": torch.ones(2)},
 )
+
+
+@cache
+def wide_adapter() -> bytes:
+    """Not good: its projection has a byte for each value, which would be four."""
+    rows, width = 8 * 1024, 4096
+    projection = {"proj.0.weight": (width, 2), "proj.0.bias": (width,), "proj.2.weight": (rows, width),
+                  "proj.2.bias": (rows,), "norm.weight": (4,), "norm.bias": (4,)}  # fmt: skip
+    layers = {name: value for name, value in hostile_files.weights().items() if name.startswith("ip_adapter.")}
+    wide = {f"image_proj.{name}": torch.ones(size).to(torch.float8_e5m2) for name, size in projection.items()}
+    return hostile_files.saved(wide | layers)
+
+
 WEIGHTS = {"conv.weight": torch.ones(2, 3, 3, 3), "conv.bias": torch.ones(2), "norm.steps": torch.tensor(3)}
 NESTED = {"a": {"weight": torch.ones(2, 3), "bias": torch.ones(2)}, "b": torch.ones(4), "training": False, "size": 224}
 SCALED = {"b.weight": torch.ones(4, 2, dtype=torch.int8), "b.weight.scale": torch.ones(4)}

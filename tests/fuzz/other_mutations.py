@@ -71,7 +71,7 @@ def table(
     """
     kinds = kinds or {}
     columns = {name: list(values) for name, values in columns.items()}
-    names, what = list(columns), rng.randrange(12)
+    names, what = list(columns), rng.randrange(13)
     name = rng.choice(names)
     if what == 0:
         del columns[name]
@@ -90,6 +90,8 @@ def table(
         return _packed(tuple(columns), suffix)
     made = pyarrow.table(arrays).replace_schema_metadata(metadata)
     data = _written(made, suffix, rng.choice(COMPRESSIONS), 10**7 if metadata else rng.choice((1, 2, 10**7)))
+    if what == 12:  # a name that is no text
+        return data.replace(name.encode(), b"\x80" * len(name))
     return data if what < 9 else _at_end(rng, data) if what < 11 else raw(rng, data)
 
 

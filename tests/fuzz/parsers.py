@@ -105,6 +105,10 @@ def is_torch(data: bytes) -> bool:
         return False
 
 
+def is_tensors(data: bytes) -> bool:
+    return is_torch(data) or is_safetensors(data)
+
+
 def is_matlab(data: bytes) -> bool:
     return data[124:128] == b"\x00\x01IM" and len(data) > 136
 
@@ -135,6 +139,10 @@ def adapter(rng: Random) -> bytes:
 
 
 def bare_adapter(rng: Random) -> bytes:
+    if rng.random() < 0.01:
+        return good.wide_adapter()
+    if rng.random() < 0.2:
+        return safetensors_file(rng, hostile_files.weights(), None)
     return torch_file(rng, rng.choice(good.BARE_ADAPTERS))
 
 
@@ -167,7 +175,7 @@ def read_log(path: Path) -> None:
 
 MODELS = [
     Parser("adapter", "some.safetensors", adapter, load_adapter, is_safetensors),
-    Parser("bare adapter", "some.bin", bare_adapter, lambda path: load_adapter(path, BARE), is_torch),
+    Parser("bare adapter", "some.bin", bare_adapter, lambda path: load_adapter(path, BARE), is_tensors),
     Parser("list of adapters", "some.safetensors", adapter, describe, is_safetensors, never_raises=True),
     Parser(
         "entered metrics", remembered.FILE, lambda rng: json_text(rng, {"a" * 64: "piqe, entropy"}),
@@ -180,7 +188,7 @@ MODELS = [
         lambda rng: safetensors_file(rng, {"features": torch.ones(2, 3)}, {features.HEADER_KEY: good.SOURCE}),
         features.load_features, is_safetensors,
     ),
-    Parser("weights", "some.pth", iqa_weights, read_iqa_weights, lambda data: is_torch(data) or is_safetensors(data)),
+    Parser("weights", "some.pth", iqa_weights, read_iqa_weights, is_tensors),
     Parser(
         "torchscript", "some.pt", lambda rng: torch_file(rng, good.NESTED, script=True), read_iqa_weights, is_torch
     ),

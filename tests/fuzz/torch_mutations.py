@@ -16,13 +16,17 @@ import torch
 
 from .mutations import TEXTS, raw, shape, tensors, tree, value
 
+SHARED = torch.ones(2**16)  # 256 kB
+
 
 def torch_file(rng: Random, content: object, script: bool = False) -> bytes:
     """What ``torch.save`` writes, zipped or legacy, or a TorchScript archive: other content, operations or bytes."""
     what = rng.randrange(10)
     if what in (3, 4) and isinstance(content, dict):
         return built(rng, [key for key in content if isinstance(key, str)], script)
-    if what < 3 and isinstance(content, dict):
+    if what < 3 and isinstance(content, dict) and rng.random() < 0.2:
+        content = content | shared(rng)
+    elif what < 3 and isinstance(content, dict):
         flat = all(isinstance(item, torch.Tensor) for item in content.values())
         content = tensors(rng, content) if flat and rng.random() < 0.7 else tree(rng, content, piece)
     new = script or rng.random() < 0.6
@@ -37,6 +41,12 @@ def torch_file(rng: Random, content: object, script: bool = False) -> bytes:
     if what == 9:
         return raw(rng, data)
     return _zip_with_other_program(rng, data) if new else _legacy_with_other_program(rng, data)
+
+
+def shared(rng: Random) -> dict[str, torch.Tensor]:
+    """Many names of one tensor, or many tensors that are the same bytes: up to 100 MB, which lie in a file once."""
+    view = rng.random() < 0.5
+    return {str(number): SHARED[:] if view else SHARED for number in range(rng.choice((2, 400)))}
 
 
 def piece(rng: Random) -> object:

@@ -1,5 +1,6 @@
 """Files are written whole or not at all; names of strangers are shown on one printable line."""
 
+import gc
 import os
 import re
 import signal
@@ -7,12 +8,15 @@ import subprocess
 import sys
 import time
 
+import hostile_files
 import pytest
 import torch
 from full_disk import full_disk
 
 from comfyui_runtime import ROOT
-from iqa_adapter import files, left_behind, wrong_files
+from iqa_adapter import files, left_behind, tensor_files, wrong_files
+
+MB = 2**20
 
 WRITERS = {
     "text": lambda path: files.write_text(path, "new " * 100_000),
@@ -144,6 +148,40 @@ def test_tensors_that_are_copied_let_the_file_go(tmp_path):
     path.write_bytes(bytes(path.stat().st_size))
     assert content["a"].tolist() == [0, 1, 2, 3]
     assert content["b"][0].tolist() == [1, 1] and content["b"][1] == (1, "x", None) and content[3] == 2.5
+
+
+def save(content, path):
+    if path.suffix == ".safetensors":
+        files.write_tensors(path, content)
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=path.suffix == ".pt")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("name", ["a.pt", "a.pth", "a.safetensors"], ids=["zip", "legacy", "safetensors"])
+@pytest.mark.parametrize("size", [3, 4])  # one of them is not aligned in legacy files
+def test_a_copied_file_takes_memory_once(name, size, tmp_path):
+    save({"a" * size: torch.ones(8 * MB), "b": torch.ones(2)}, tmp_path / name)
+    gc.disable()  # nothing waits for it
+    try:
+        before = hostile_files.memory("VmRSS")
+        content, _ = files.read_tensors(tmp_path / name, mapped=False)
+        taken = hostile_files.memory("VmRSS") - before
+        content["c"] = {"d": content.pop("b")}
+        assert len(tensor_files.flat_tensors(content)) == 2
+        del content
+        left = hostile_files.memory("VmRSS") - before
+    finally:
+        gc.enable()
+    assert taken < 40 * MB and left < 8 * MB
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["zip", "legacy"])
+def test_a_tensor_of_many_names_is_read_once(new, tmp_path):
+    one = torch.ones(3, 4)
+    torch.save({"a": one, "b": [one, {"c": one}]}, tmp_path / "a.pt", _use_new_zipfile_serialization=new)
+    content, _ = files.read_tensors(tmp_path / "a.pt", mapped=False)
+    assert content["a"] is content["b"][0] is content["b"][1]["c"]
 
 
 KINDS = (torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.uint8, torch.float8_e4m3fn, torch.float64)
