@@ -4,5 +4,6 @@ Every parser of the pack has a row in :mod:`.parsers`: how a hostile file is mad
 file is changed where it matters (:mod:`.mutations`): fields of JSON, shapes and types of tensors, operations of
 pickles, tags of MATLAB files, columns of tables; and in its bytes. :mod:`.trial` reads it and says what was wrong.
 
-Input ``N`` of a parser is the same on every machine: ``python -m tests.fuzz --parser adapter --first N --inputs 1``.
+``tests/unit/test_fuzz.py`` draws the changes by number, the same on every machine; the command has Hypothesis draw them
+(:mod:`.search`), which goes on from what it found before.
 """

@@ -28,23 +28,46 @@ class Endless(BaseException):
     """A reading that does not end; no reader catches it."""
 
 
-def wrong(parser: Parser, folder: Path, data: bytes) -> str:
-    """Read a file as the parser does; empty where it was read, or refused as it should be."""
+class Wrong(Exception):
+    """A file that was neither read nor refused as it should be.
+
+    Attributes:
+        data: the file.
+    """
+
+    def __init__(self, problem: str, data: bytes):
+        super().__init__(problem)
+        self.data = data
+
+
+def try_file(parser: Parser, folder: Path, data: bytes) -> float:
+    """Read a file as the parser does.
+
+    Returns:
+        The share that it took of the memory that it may take; 0 where that cannot be said.
+
+    Raises:
+        Wrong: it was neither read nor refused as it should be.
+    """
     path = parser.put(folder, data)
-    began = _forget_peak()
+    began, endless = _forget_peak(), False
     try:
         with _watched():
             parser.read(path)
     except (ValueError, OSError) as error:
         problem = "raised" if parser.never_raises else _wrong_message(str(error), parser.names(path))
         if problem:
-            return f"{problem}: {type(error).__name__}: {str(error)[:300]!r}"
+            raise Wrong(f"{problem}: {type(error).__name__}: {str(error)[:300]!r}", data) from error
     except Exception as error:
-        return f"raised {type(error).__name__}: {str(error)[:300]!r}"
+        raise Wrong(f"raised {type(error).__name__}: {str(error)[:300]!r}", data) from error
     except Endless:
-        return f"took more than {SECONDS} s of computing"
-    taken, room = (_peak() - began, 2 * len(data) + parser.room) if LINUX else (0, 0)
-    return f"took {taken / MB:.0f} MB, may take {room / MB:.0f}" if taken > room else ""
+        endless = True
+    if endless:  # without the place where it was stopped, which is another each time
+        raise Wrong(f"took more than {SECONDS} s of computing", data)
+    taken, room = (_peak() - began, 2 * len(data) + parser.room) if LINUX else (0, 1)
+    if taken > room:
+        raise Wrong(f"took {taken / MB:.0f} MB, may take {room / MB:.0f}", data)
+    return taken / room
 
 
 def _wrong_message(message: str, names: tuple[str, ...]) -> str:
