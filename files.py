@@ -14,19 +14,18 @@ from typing import Annotated, NamedTuple, TypeVar
 
 import torch
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from typing_extensions import Self
 
 from .left_behind import new_temporary, remove, remove_left_behind
-from .printable import is_utf8, one_line, shown
+from .printable import one_line, shown
+from .safetensors_files import read_safetensors
 from .tensor_files import read_torch_file
-from .torch_pickle import Refused, damaged
+from .torch_pickle import Refused
 from .wrong_files import something_else
 
-HEADER = 4 * 2**20  # bytes of a safetensors header; that of SDXL, 2,515 tensors, has 0.3 MB
-TENSORS = 40_000
 SMALL = 2**28  # bytes of a file that is copied into memory: one that is mapped must stay as it is while it is in use
 JSON = 2 * 2**20  # bytes; mean and standard deviation of 8,192 activations take 0.4 million
 
@@ -203,29 +202,10 @@ def _read(path: Path, size: int, mapped: bool) -> TensorFile:
         beginning = file.read(1024)
         (header,) = struct.unpack("<Q", beginning[:8]) if len(beginning) > 8 else (0,)
         if beginning[8:9] == b"{" and header < 2**40:
-            return _read_safetensors(path, min(header, size), mapped)
+            return TensorFile(*read_safetensors(path, min(header, size), mapped))
         if path.suffix == ".safetensors" or (beginning[:4] != b"PK\3\4" and beginning[:1] != b"\x80"):
             raise something_else(beginning)
         return TensorFile(read_torch_file(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), mapped), {})
-
-
-def _read_safetensors(path: Path, header: int, mapped: bool) -> TensorFile:
-    if header > HEADER:
-        raise damaged(f"its header would have {header:,} bytes")
-    if not is_utf8(str(path)):
-        raise Refused("has a name or a folder that is not UTF-8. Rename it.")
-    try:
-        with safe_open(path, "pt") as file:
-            names = file.keys()
-            if len(names) > TENSORS:
-                raise Refused(f"is no file of tensors: it names {len(names):,} of them.")
-            tensors = ((name, file.get_tensor(name)) for name in names)
-            content = {name: tensor if mapped else tensor.clone() for name, tensor in tensors}
-            return TensorFile(content, file.metadata() or {})
-    except (SafetensorError, RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
-        if isinstance(error, Refused):
-            raise
-        raise damaged(shown(error)) from error  # other errors: number formats that this torch does not have
 
 
 def read_json(path: str | Path, kind: type[T]) -> T:

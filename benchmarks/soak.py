@@ -4,8 +4,9 @@
     python -m benchmarks.soak --minutes 30 --control   # graphs without the pack: how much ComfyUI itself grows
 
 Adapters, families, strengths, batch sizes, references, search and guidance change from prompt to prompt. Before,
-between and after them a graph without a node of this pack is sampled, which must give the same bits each time. Linux
-only.
+between and after them a graph without a node of this pack is sampled, which must give the same bits each time. Memory
+is what the process still holds after it has given back the free pieces of its heap: the C library keeps those, more of
+them the more the sizes of tensors change, and they say nothing of what anybody remembers. Linux only.
 """
 
 from __future__ import annotations
@@ -150,9 +151,11 @@ class Night:
             warm = self.held[-10:]
         numbers = np.array([number for number, _ in warm])
         memory = np.array([held["memory"] for _, held in warm])
-        growth = np.polyfit(numbers, memory, 1)[0] if len(warm) > 2 else float("nan")
+        growth, later = (_slope(numbers[from_:], memory[from_:]) for from_ in (0, len(warm) // 2))
+        free = max(held["with_free"] - held["memory"] for _, held in warm)
         print(f"memory {memory.min() / 1e6:,.0f} to {memory.max() / 1e6:,.0f} MB after {numbers[0]} prompts, growth "
-              f"{growth / 1e3:+,.1f} kB per prompt; ComfyUI's history keeps {self.history / 1e3:,.1f}")  # fmt: skip
+              f"{growth / 1e3:+,.1f} kB per prompt, in the second half {later / 1e3:+,.1f}; ComfyUI's history keeps "
+              f"{self.history / 1e3:,.1f}; free pieces of the heap: up to {free / 1e6:,.0f} MB more")  # fmt: skip
         for name in ("handles", "threads", "models", "patchers"):
             values = [held[name] for _, held in warm]
             print(f"{name}: {values[0]} at first, {values[-1]} at last, {min(values)} to {max(values)}")
@@ -160,6 +163,11 @@ class Night:
         print(f"a graph without the pack, sampled {len(self.plain)} times: {'the same bits' if same else 'DIFFERENT'}")
         grew = warm[0][0] >= WARM and growth > MOST
         return int(bool(self.failures) or not same or grew)
+
+
+def _slope(numbers: np.ndarray, values: np.ndarray) -> float:
+    """Of a line through all points; not a number where there are fewer than three."""
+    return float(np.polyfit(numbers, values, 1)[0]) if len(numbers) > 2 else float("nan")
 
 
 def _size(content: object) -> int:

@@ -8,8 +8,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("adapter", "documentation", "evaluation", "figures", "guidance", "iqa_models", "nodes", "pictures", "quality",
          "quickstart", "training")  # fmt: skip
-FILES = ("files", "inference_mode", "left_behind", "optional", "printable", "tensor_files", "torch_pickle",
-         "wrong_files")  # fmt: skip
+FILES = ("files", "inference_mode", "left_behind", "optional", "printable", "safetensors_files", "tensor_files",
+         "torch_pickle", "wrong_files")  # fmt: skip
 GROUND = ("quality", "pictures", "figures", *FILES)
 LEVELS = (  # a room may know its own and lower ones
     GROUND,

@@ -18,6 +18,7 @@ from iqa_adapter import files, left_behind, tensor_files, wrong_files
 
 MB = 2**20
 
+KINDS = (torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.uint8, torch.float8_e4m3fn, torch.float64)
 WRITERS = {
     "text": lambda path: files.write_text(path, "new " * 100_000),
     "json": lambda path: files.write_json(path, ["new"] * 100_000),
@@ -184,7 +185,44 @@ def test_a_tensor_of_many_names_is_read_once(new, tmp_path):
     assert content["a"] is content["b"][0] is content["b"][1]["c"]
 
 
-KINDS = (torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.uint8, torch.float8_e4m3fn, torch.float64)
+@pytest.mark.parametrize("mapped", [True, False])
+def test_tensors_of_every_type_are_read_from_safetensors(mapped, tmp_path):
+    path = tmp_path / "a.safetensors"
+    written = {str(kind): torch.ones(2, 3).to(kind) for kind in (*KINDS, torch.int8, torch.complex64)}
+    written |= {"whole": torch.randn(5), "empty": torch.empty(0, 3), "number": torch.tensor(2.0)}
+    files.write_tensors(path, written, {"a": "b"})
+    content, header = files.read_tensors(path, mapped)
+    assert list(content) == sorted(written) and header == {"a": "b"}
+    for name, tensor in written.items():
+        assert content[name].dtype == tensor.dtype and content[name].shape == tensor.shape
+        assert content[name].equal(tensor)
+    if not mapped:
+        assert all(tensor.data_ptr() % 64 == 0 for tensor in content.values())
+        path.write_bytes(bytes(path.stat().st_size))
+        assert content["whole"].equal(written["whole"])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc")
+def test_a_large_tensor_is_copied_once(tmp_path):
+    path = tmp_path / "a.safetensors"
+    files.write_tensors(path, {"large": torch.ones(30 * 2**20)})
+    reading = hostile_files.outcome(files.read_tensors, path)
+    assert reading["kind"] == "" and reading["taken"] <= reading["room"]
+
+
+def test_reading_a_file_again_and_again_leaves_nothing_in_memory(tmp_path):
+    path, count, times = tmp_path / "a.safetensors", 100, 10
+    files.write_tensors(path, {f"layer {number}": torch.ones(2) for number in range(count)})
+
+    def held() -> int:
+        for _ in range(times):
+            files.read_tensors(path, mapped=False)
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    held()
+    before = held()
+    assert held() - before < count * times  # safetensors alone would leave two for each tensor
 
 
 @pytest.mark.parametrize("new", [True, False], ids=["zip", "legacy"])
