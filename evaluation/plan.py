@@ -104,6 +104,10 @@ class Plan(Settings):
     @classmethod
     def _names_alone(cls, given: object) -> object:
         if isinstance(given, list):
+            if wrong := [name for name in given if not isinstance(name, str)]:
+                raise ValueError(
+                    f"must be names of experiments, or settings by name; {shown(repr(wrong[0]))} is no name"
+                )
             return {name: {} for name in given}
         return {name: options or {} for name, options in given.items()} if isinstance(given, Mapping) else given
 

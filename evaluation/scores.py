@@ -11,9 +11,11 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from tqdm import tqdm
 
 from ..files import Finite, WrongFile, parse_json, shown
@@ -22,7 +24,8 @@ from .cells import Store, digest_of
 from .measures import Measure
 
 AT_ONCE = 32  # pictures that are measured together
-Value = Finite | list[Finite | None] | None  # a number or a vector; None for one that a measure could not give
+Vector = Annotated[list[Finite | None], Field(min_length=1)]
+Value = Finite | Vector | None  # None where a measure could not give one
 
 
 class ScoreCache:

@@ -41,7 +41,7 @@ from .index_layout import (
     check_places,
 )
 from .picture import Picture
-from .unfolding import ROOM, unfold_texts
+from .unfolding import ROOM, check_rows, unfold_texts
 
 NAME, HIDDEN = ".iqa_index.parquet", ".{}.iqa_index.parquet"  # in the set's folder; beside a shard that is the set
 KEPT = 8  # row groups whose texts are kept
@@ -130,6 +130,10 @@ class Index:
                 column = self._plain(name, batch)
                 texts = (column if part.all() else column.filter(_arrow(part))).to_pylist()
             yield texts
+        if start != (rows := sum(self._file.metadata.row_group(group).num_rows for group in groups.tolist())):
+            raise WrongFile(
+                f"{shown(self.path)} has {start:,} rows where it says {rows:,}. Delete it: it is made again."
+            )
 
     def states(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Bytes and times of files as they are now: of all shards ``[shards + 1, 2]``, with zeros at the end, and of
@@ -199,11 +203,15 @@ class Index:
             self.captioned[part] = batch.column("captioned").to_numpy(zero_copy_only=False)
             check_places(*(array[part] for array in arrays.values()), ends)
             start += len(batch)
+        if start != count:  # what is left would be of other memory
+            raise ValueError(f"it has {start:,} rows, and says {count:,}")
         self.shard, self.offset, self.size = arrays.values()
 
     def _read_texts(self, group: int) -> list[list]:
         with self._checked():
             table = self._file.read_row_group(group, columns=list(TEXTS), use_threads=False)
+            for name in TEXTS:
+                check_rows(table[name], self._file.metadata, [group])
             keys, captions, reasons = (self._plain(name, table).to_pylist() for name in TEXTS)
         return [keys, captions, [reason or "" for reason in reasons]]
 

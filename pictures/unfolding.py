@@ -56,7 +56,22 @@ def read_pieces(file: ParquetFile, name: str, path: Path, most: int, rows: int, 
         taken += batch.nbytes
         _check(path, taken, most)
         pieces.append(batch.column(0))
-    return pyarrow.chunked_array(pieces) if pieces else file.schema_arrow.empty_table()[name.partition(".")[0]]
+    column = pyarrow.chunked_array(pieces) if pieces else file.schema_arrow.empty_table()[name.partition(".")[0]]
+    return check_rows(column, file.metadata, groups)
+
+
+def check_rows(column: ChunkedArray, described: FileMetaData, groups: Sequence[int]) -> ChunkedArray:
+    """The column of some row groups, if it has as many rows as these say.
+
+    Raises:
+        pyarrow.ArrowInvalid: it has not.
+    """
+    import pyarrow
+
+    rows = sum(described.row_group(group).num_rows for group in groups)
+    if len(column) != rows:
+        raise pyarrow.ArrowInvalid(f"a column has {len(column):,} rows where {rows:,} are declared")
+    return column
 
 
 def check_unfolding(path: Path, described: FileMetaData, room: int = ROOM) -> None:
@@ -74,11 +89,13 @@ def check_unfolding(path: Path, described: FileMetaData, room: int = ROOM) -> No
 def _column(file: ParquetFile, name: str, path: Path, most: int, is_text: bool) -> ChunkedArray:
     import pyarrow
 
+    groups = range(file.num_row_groups)
     if not is_text:
         nested = pyarrow.types.is_nested(file.schema_arrow.field(name).type)
         rows = PIECE if nested else max(1, file.metadata.num_rows)
-        return read_pieces(file, name, path, most, rows, list(range(file.num_row_groups)))
-    return unfold_texts(file.read([name], use_threads=False).column(0), path, most)
+        return read_pieces(file, name, path, most, rows, list(groups))
+    column = check_rows(file.read([name], use_threads=False).column(0), file.metadata, groups)
+    return unfold_texts(column, path, most)
 
 
 def unfold_texts(column: ChunkedArray, path: Path, most: int) -> ChunkedArray:

@@ -145,18 +145,22 @@ class TrainingState:
             raise ValueError(f"{folder} was trained for another UNet or other quality inputs. {ADVICE}") from error
         except (AttributeError, LookupError, TypeError) as error:
             raise _damaged(folder, [CHECKPOINT]) from error
+        own = [dict(group) for group in self.optimizer.param_groups]  # by the settings, which are the same
         try:
             self.optimizer.load_state_dict(state["optimizer"])
+            rates = [group["lr"] for group in self.optimizer.param_groups]
             if self.scaler.is_enabled():
                 self.scaler.load_state_dict(self.scaler.state_dict() | _scale_of(state["scaler"]))
                 self.skipped = int(state["skipped"])
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise _damaged(folder, [CHECKPOINT]) from error
-        if not all(_fits(moments, weight) for weight, moments in self.optimizer.state.items()):
+        fitting = all(_fits(moments, weight) for weight, moments in self.optimizer.state.items())
+        if not fitting or not all(isinstance(rate, (int, float)) for rate in rates):
             raise _damaged(folder, [CHECKPOINT])
+        for group, mine, rate in zip(self.optimizer.param_groups, own, rates, strict=True):
+            group.update(mine | {"lr": rate})
         self.step = state["step"]
-        last = self.optimizer.param_groups[0]["lr"]
-        self._has_fallen = last == self.settings.late_learning_rate != self.settings.learning_rate
+        self._has_fallen = rates[0] == self.settings.late_learning_rate != self.settings.learning_rate
         return self._schedule()
 
     def _schedule(self) -> str:

@@ -18,6 +18,8 @@ from . import good
 from .mutations import json_text, lines
 from .parsers import Parser, is_json, is_text, is_yaml
 
+PLAN = QUICKSTART_PLAN.read_text(encoding="utf-8")
+PLANS = (PLAN, PLAN.partition("experiments:")[0] + "experiments: [response, gain]\n")
 PARTI = "Prompt\tCategory\na red cat\tAnimals\na blue dog\tAnimals"
 GENEVAL = [{"tag": "single_object", "prompt": "a cat"}, {"tag": "colors", "prompt": "a red dog"}]
 VOTE = {"voter": "Ann", "left": "0" * 64, "right": "1" * 64, "choice": "left"}
@@ -25,6 +27,7 @@ VOTES = [VOTE, VOTE | {"choice": "tie"}, VOTE | {"voter": "Bob"}]
 NAMED = {"0" * 64: "high", "1" * 64: "low"}
 NUMBERS = [["0" * 64, 0.5], ["1" * 64, None], ["2" * 64, 1.5]]
 VECTORS = [["0" * 64, [0.5, 1.0]], ["1" * 64, None], ["2" * 64, [1.5, None]]]
+EMPTY = [["0" * 64, []], *NUMBERS[1:]]
 JSON_LINES = ("[" * 20_000, "{}", "1", "null", '{"prompt": "\\ud800"}', '["a", 1, 2]', '["a", [1]]', "[[], 1]")
 LISTED = {"none": ["0" * 64], "blur": ["1" * 64]}
 SET = {"source": "scenes"}
@@ -32,7 +35,7 @@ MEASURE = SimpleNamespace(name="sharpness", identity="sharpness")
 
 
 def plan_file(rng: Random) -> bytes:
-    return good.yaml_file(rng, QUICKSTART_PLAN.read_text())
+    return good.yaml_file(rng, rng.choice(PLANS))
 
 
 def json_lines(rng: Random, entries: list) -> bytes:
@@ -73,6 +76,6 @@ EVALUATIONS = [
            lambda path: counted(read_lines(path), NAMED), is_text, never_raises=True),
     Parser("list of a set of pictures", f"sets/{digest_of(SET)}.json", lambda rng: json_text(rng, LISTED), read_listed,
            is_json, never_raises=True),
-    Parser("measured numbers", MEASURED, lambda rng: json_lines(rng, rng.choice((NUMBERS, VECTORS))), read_numbers,
-           is_text, never_raises=True),
+    Parser("measured numbers", MEASURED, lambda rng: json_lines(rng, rng.choice((NUMBERS, VECTORS, EMPTY))),
+           read_numbers, is_text, never_raises=True),
 ]  # fmt: skip

@@ -139,6 +139,11 @@ def state() -> dict:
 
 
 def checkpoint(rng: Random) -> bytes:
+    if rng.random() > 0.9:
+        optimizer = state()["optimizer"]
+        return torch_file(
+            rng, state() | {"optimizer": optimizer | {"param_groups": tree(rng, optimizer["param_groups"])}}
+        )
     return torch_file(rng, tree(rng, state(), piece) if rng.random() < 0.5 else state())
 
 

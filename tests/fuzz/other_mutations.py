@@ -71,7 +71,7 @@ def table(
     """
     kinds = kinds or {}
     columns = {name: list(values) for name, values in columns.items()}
-    names, what = list(columns), rng.randrange(13)
+    names, what = list(columns), rng.randrange(14)
     name = rng.choice(names)
     if what == 0:
         del columns[name]
@@ -92,6 +92,8 @@ def table(
     data = _written(made, suffix, rng.choice(COMPRESSIONS), 10**7 if metadata else rng.choice((1, 2, 10**7)))
     if what == 12:  # a name that is no text
         return data.replace(name.encode(), b"\x80" * len(name))
+    if what == 13:
+        return _other_count(rng, data, made.num_rows)
     return data if what < 9 else _at_end(rng, data) if what < 11 else raw(rng, data)
 
 
@@ -131,6 +133,17 @@ def _array(values: list, kind: pyarrow.DataType | None) -> pyarrow.Array:
     if array is not None and "struct<>" not in str(array.type):  # which no table takes
         return array
     return pyarrow.array([str(item).encode("utf-8", "replace").decode() for item in values])
+
+
+def _other_count(rng: Random, data: bytes, rows: int) -> bytes:
+    """Another number of rows: of all, of a group or of a column, as Parquet's description has them."""
+    places = [
+        place
+        for place in range(max(0, len(data) - 1500), len(data))
+        if data[place : place + 2] == b"\x16%c" % (2 * rows)
+    ]
+    place = rng.choice(places or [len(data)])
+    return data[: place + 1] + b"%c" % (2 * rng.choice((0, 1, rows + 1, 60))) + data[place + 2 :]
 
 
 def _at_end(rng: Random, data: bytes) -> bytes:
