@@ -15,6 +15,7 @@ from .torch_pickle import Refused, damaged
 HEADER = 4 * 2**20  # bytes of a header; that of SDXL, 2,515 tensors, has 0.3 MB
 TENSORS = 40_000
 NUMPY = {"BOOL", "U8", "I8", "I16", "I32", "I64", "F16", "F32", "F64"}  # types of a header that NumPy has, too
+FORMAT = torch.contiguous_format  # NumPy's tensors without values have strides of 0
 ELEMENTS = 2**22  # of a tensor that may be in memory twice for a moment, at most 32 MB
 
 
@@ -54,7 +55,7 @@ def _copies(path: Path, file: safe_open) -> dict[str, Tensor]:
     """
     parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  it is no dict
     usual = {name for name, part in parts.items() if _by_numpy(part.get_dtype(), part.get_shape())}
-    tensors = {name: torch.from_numpy(file.get_tensor(name)).clone() for name in usual}
+    tensors = {name: torch.from_numpy(file.get_tensor(name)).clone(memory_format=FORMAT) for name in usual}
     if len(usual) < len(parts):
         with safe_open(path, "pt") as again:
             tensors |= {name: again.get_tensor(name).clone() for name in parts.keys() - usual}

@@ -19,7 +19,10 @@ from .mutations import json_text, lines
 from .parsers import Parser, is_json, is_text, is_yaml
 
 PLAN = QUICKSTART_PLAN.read_text(encoding="utf-8")
-PLANS = (PLAN, PLAN.partition("experiments:")[0] + "experiments: [response, gain]\n")
+PLANS = (
+    PLAN,
+    PLAN.partition("experiments:")[0] + "experiments: [response, gain, preference, content, transfer, features]\n",
+)
 PARTI = "Prompt\tCategory\na red cat\tAnimals\na blue dog\tAnimals"
 GENEVAL = [{"tag": "single_object", "prompt": "a cat"}, {"tag": "colors", "prompt": "a red dog"}]
 VOTE = {"voter": "Ann", "left": "0" * 64, "right": "1" * 64, "choice": "left"}

@@ -139,11 +139,12 @@ def state() -> dict:
 
 
 def checkpoint(rng: Random) -> bytes:
-    if rng.random() > 0.9:
+    if rng.random() > 0.85:
         optimizer = state()["optimizer"]
-        return torch_file(
-            rng, state() | {"optimizer": optimizer | {"param_groups": tree(rng, optimizer["param_groups"])}}
-        )
+        group = dict(optimizer["param_groups"][0])
+        weights = {"params": group.pop("params")}
+        changed = {"param_groups": [weights | group for group in tree(rng, [group], piece) if isinstance(group, dict)]}
+        return hostile_files.saved(state() | {"optimizer": optimizer | changed})
     return torch_file(rng, tree(rng, state(), piece) if rng.random() < 0.5 else state())
 
 
