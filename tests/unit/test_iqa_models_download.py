@@ -77,7 +77,7 @@ def test_whole_file_with_progress(server, folder, monkeypatch):
     path = download.download(file_at(server, sha256=hashlib.sha256(CONTENT).hexdigest()))
     assert path == folder / "weights.pth" and path.read_bytes() == CONTENT
     assert [entry.name for entry in folder.iterdir()] == ["weights.pth"]
-    assert steps[-1] == (len(CONTENT), len(CONTENT)) and len(steps) > 3
+    assert steps[0][0] < len(CONTENT) and steps[-1] == (len(CONTENT), len(CONTENT))  # 0.33 leaves out some between
 
 
 def test_goes_on_where_it_broke_off(server, folder):
