@@ -141,6 +141,7 @@ def killed_in(action, room: int) -> int:
     if child == 0:
         try:
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+            torch.set_num_threads(1)  # the threads of OpenMP are not there after a fork, and it would wait for them
             with full_disk(room):
                 action()
         finally:
@@ -161,6 +162,7 @@ def test_fault_two_processes_of_one_name(tmp_path):
     for value in range(4):
         if (child := os.fork()) == 0:
             try:
+                torch.set_num_threads(1)  # as in killed_in
                 for _ in range(20):
                     write_tensors(path, {"a": torch.full((50_000,), float(value))})
                 os._exit(0)
