@@ -45,6 +45,7 @@ from .unfolding import ROOM, check_rows, unfold_texts
 
 NAME, HIDDEN = ".iqa_index.parquet", ".{}.iqa_index.parquet"  # in the set's folder; beside a shard that is the set
 KEPT = 8  # row groups whose texts are kept
+NOT_SHOWN = r"[\p{Cc}\p{Zl}\p{Zp}\x{202a}-\x{202e}\x{2066}-\x{2069}]"  # in names, as printable.fault has it
 
 
 class Rows(NamedTuple):
@@ -177,6 +178,11 @@ class Index:
         column = column if isinstance(column, pyarrow.ChunkedArray) else pyarrow.chunked_array([column])
         if name == "key" and column.null_count:
             raise WrongFile(f"{shown(self.path)} has pictures without keys. Delete it: it is made again.")
+        if name == "key" and any(map(_cannot_be_shown, column.chunks)):
+            raise WrongFile(
+                f"{shown(self.path)} has names with control characters, or that turn the direction of writing. Delete "
+                "it: it is made again."
+            )
         return unfold_texts(column, self.path, 2 * self.path.stat().st_size + ROOM)
 
     @contextlib.contextmanager
@@ -258,6 +264,15 @@ def opened(source: Path) -> Index | None:
             with contextlib.suppress(ValueError):
                 return Index(path, root)
     return None
+
+
+def _cannot_be_shown(keys) -> bool:
+    """Whether one of a ``pyarrow.Array`` is no name that :func:`..printable.fault` lets pass."""
+    import pyarrow
+    from pyarrow import compute
+
+    names = keys.dictionary if isinstance(keys, pyarrow.DictionaryArray) else keys
+    return bool(compute.any(compute.match_substring_regex(names, NOT_SHOWN)).as_py())
 
 
 def _table(rows: Rows, shard: int):
