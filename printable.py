@@ -8,6 +8,7 @@ DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt")
 FORBIDDEN = set('<>:"/\\|?*')  # in names of files
 TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # the direction of writing
 BREAKING = ("Cc", "Zl", "Zp")  # categories of control characters and of breaks of lines
+NOT_IN_NAMES = "".join(["[", *(rf"\p{{{category}}}" for category in BREAKING), *sorted(TURNING), "]"])  # for RE2
 
 
 def shown(name: object) -> str:

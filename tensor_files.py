@@ -24,9 +24,9 @@ MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # torch.serialization's marks of
 def read_torch_file(data: mmap.mmap, mapped: bool) -> object:
     """Content of a file that ``torch.save`` or ``torch.jit.save`` wrote: tensors in dicts, lists and tuples.
 
-    Of a TorchScript archive it is a flat dict of every
-    tensor by its dotted path: parameters, buffers and tensor attributes. Numbers, text and None are kept; what else a
-    checkpoint may hold besides (sets, NumPy scalars, devices) becomes None.
+    Of a TorchScript archive it is a flat dict of every tensor by its dotted path: parameters, buffers and tensor
+    attributes. Numbers, text and None are kept; what else a checkpoint may hold besides (sets, NumPy scalars, devices)
+    becomes None.
 
     Args:
         data: mapped copy-on-write.

@@ -28,6 +28,7 @@ import numpy as np
 
 from ..files import WrongFile, parse_json, shown, written_whole
 from ..optional import needed
+from ..printable import NOT_IN_NAMES
 from .index_layout import (
     DESCRIBED,
     GROUP,
@@ -45,7 +46,6 @@ from .unfolding import ROOM, check_rows, unfold_texts
 
 NAME, HIDDEN = ".iqa_index.parquet", ".{}.iqa_index.parquet"  # in the set's folder; beside a shard that is the set
 KEPT = 8  # row groups whose texts are kept
-NOT_SHOWN = r"[\p{Cc}\p{Zl}\p{Zp}\x{202a}-\x{202e}\x{2066}-\x{2069}]"  # in names, as printable.fault has it
 
 
 class Rows(NamedTuple):
@@ -272,7 +272,7 @@ def _cannot_be_shown(keys) -> bool:
     from pyarrow import compute
 
     names = keys.dictionary if isinstance(keys, pyarrow.DictionaryArray) else keys
-    return bool(compute.any(compute.match_substring_regex(names, NOT_SHOWN)).as_py())
+    return bool(compute.any(compute.match_substring_regex(names, NOT_IN_NAMES)).as_py())
 
 
 def _table(rows: Rows, shard: int):
